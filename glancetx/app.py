@@ -1,0 +1,463 @@
+"""The image service: the one place that builds the rooms and wires them together, by plain constructor calls."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from glancetx.access.builtin import BuiltinAuthenticator
+from glancetx.access.limits import OptionLimits
+from glancetx.access.open import OpenAuthenticator
+from glancetx.access.policy import Policy
+from glancetx.access.protections import Protections
+from glancetx.access.tokens import TokenAuthenticator
+from glancetx.access.trusted import TrustedAuthenticator
+from glancetx.config.settings import ClientTlsSettings, NotificationSettings, Settings, TokenSettings
+from glancetx.config.store_settings import FilesystemSettings, HttpStoreSettings, OtherSettings, SwiftSettings
+from glancetx.db.claims import Claims, this_process
+from glancetx.db.copies import Copies
+from glancetx.db.engine import Engine
+from glancetx.db.images import Images
+from glancetx.db.imports import ImportRuns
+from glancetx.db.leases import Leases
+from glancetx.db.locations import LocationRows
+from glancetx.db.members import Members
+from glancetx.db.metadef_items import Definitions, ResourceTypes, TagRows
+from glancetx.db.metadef_rows import OBJECTS, PROPERTIES
+from glancetx.db.metadefs import Namespaces
+from glancetx.db.migrations import prepare
+from glancetx.db.tasks import Tasks
+from glancetx.db.usage import Usages
+from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
+from glancetx.imports.accept import Imports
+from glancetx.imports.fill import Filler
+from glancetx.imports.importer import Importer
+from glancetx.imports.runner import ImportRunner
+from glancetx.interfaces import IAuthenticator, ILimits, INotifier, IStore
+from glancetx.keystone import Keystone
+from glancetx.notifications.events import Events
+from glancetx.notifications.log import LogNotifier
+from glancetx.notifications.messaging import MessagingNotifier
+from glancetx.notifications.metadef_events import MetadefEvents
+from glancetx.notifications.nothing import NoNotifier
+from glancetx.notifications.several import SeveralNotifiers
+from glancetx.operations.activation import Activation
+from glancetx.operations.images import Catalog
+from glancetx.operations.locations import Locations
+from glancetx.operations.members import Sharing
+from glancetx.operations.metadef_items import MetadefObjects, MetadefProperties, MetadefTags, MetadefTypes
+from glancetx.operations.metadef_schemas import MetadefSchemas
+from glancetx.operations.metadefs import Metadefs, NamespaceDoor
+from glancetx.operations.properties import Properties
+from glancetx.operations.schemas import ImageSchema
+from glancetx.operations.showing import Showing
+from glancetx.operations.stores import StoreDirectory, configured_entries, given_entries
+from glancetx.operations.tags import Tags
+from glancetx.operations.tasks import TaskList
+from glancetx.operations.usage import Consumption
+from glancetx.outgoing.client import HttpClient, Patience
+from glancetx.outgoing.exchange import Connections
+from glancetx.outgoing.guarded import Guarded
+from glancetx.outgoing.retries import Retries
+from glancetx.outgoing.tls import TlsPolicy
+from glancetx.runtime.ongoing import Ongoing
+from glancetx.runtime.sharing import SharedCall
+from glancetx.runtime.threads import Threads
+from glancetx.services.auditor import Auditor
+from glancetx.services.leader import Leader
+from glancetx.services.periodic import PeriodicService
+from glancetx.services.presence import Presence
+from glancetx.services.reaper import Reaper
+from glancetx.services.replicator import Replicator
+from glancetx.services.unstager import Unstager
+from glancetx.stores.filesystem import FilesystemStore
+from glancetx.stores.http import HttpStore
+from glancetx.stores.registry import Stores
+from glancetx.stores.s3 import S3Store
+from glancetx.stores.swift import SwiftStore
+from glancetx.stores.swift_sessions import SwiftSessions
+from glancetx.streams import Throttle
+from glancetx.transfer.delete import Deletes
+from glancetx.transfer.download import Downloads
+from glancetx.transfer.recovery import Recovery
+from glancetx.transfer.repair import Repairs
+from glancetx.transfer.stage import Stages
+from glancetx.transfer.staging import StagingArea
+from glancetx.transfer.upload import Uploads
+from glancetx.web.data import DataRoom
+from glancetx.web.discovery import VersionedResource, VersionsRoom, announced
+from glancetx.web.images import ImagesRoom
+from glancetx.web.imports import ImportsRoom
+from glancetx.web.info import InfoRoom
+from glancetx.web.locations import LocationsRoom
+from glancetx.web.members import MembersRoom
+from glancetx.web.metadef_items import MetadefTagsRoom, ObjectsRoom, PropertiesRoom
+from glancetx.web.metadefs import MetadefSchemasRoom, NamespacesRoom, ResourceTypesRoom
+from glancetx.web.middleware import Middleware
+from glancetx.web.probes import ProbesRoom
+from glancetx.web.query import QueryParser
+from glancetx.web.respond import Responder
+from glancetx.web.routing import Router
+from glancetx.web.schemas import SchemasRoom
+from glancetx.web.tags import ActionsRoom, TagsRoom
+from glancetx.web.tasks import TasksRoom
+from glancetx.web.usage import UsageRoom
+from glancetx.web.views import ImageViews
+
+
+class ImageService(MultiService):
+    """An image service, to be started and stopped like any Twisted service; `resource` is its HTTP face.
+
+    *authenticator*, *stores* (by id; the first one is the default), *notifier* and *limits* replace what *settings*
+    would choose. Several ImageServices live side by side in one process: nothing is shared.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        authenticator: IAuthenticator | None = None,
+        stores: Mapping[str, IStore] | None = None,
+        notifier: INotifier | None = None,
+        limits: ILimits | None = None,
+    ) -> None:
+        super().__init__()
+        self._log = Logger()
+        self.settings = settings
+        self._reactor = reactor
+        cores = os.cpu_count() or 1
+        self._files = Threads(reactor, "files", max(8, 4 * cores))
+        self._hashing = Threads(reactor, "hashing", max(2, cores))
+        self._accounts = Threads(reactor, "accounts", 2)
+        self._responder = Responder(reactor, self._files)
+        self._engine = Engine(reactor, settings.database)
+        self._process = this_process()
+        self._stores = self._choose_stores(settings, stores)
+        self._multiple = settings.stores.multiple if stores is None else len(stores) > 1
+        policy = self._policy = Policy(settings.access)
+        limits = limits or OptionLimits(settings.images)
+        self._messengers: list[MessagingNotifier] = []
+        notifier = notifier or self._choose_notifier(settings.notifications, reactor)
+        events = Events(notifier, settings.notifications.disabled)
+        schema = ImageSchema(settings.images)
+        images, self._claims = Images(self._engine), Claims(self._engine)
+        protections = Protections(settings.access, policy)
+        showing = Showing(protections)
+        self.locations = Locations(
+            images, LocationRows(self._engine), policy, self._stores, settings.images, showing, multiple=self._multiple
+        )
+        self.images = Catalog(
+            images,
+            policy,
+            limits,
+            schema,
+            settings.images,
+            events,
+            self.locations,
+            Properties(protections),
+            showing,
+        )
+        self._staging = StagingArea(settings.imports.staging, self._files)
+        runs = ImportRuns(self._engine)
+        self._importing = self._build_imports(reactor, runs, images, events)
+        self._recovery = Recovery(images, self._claims, self._stores, self._staging, self._importing.resume)
+        self.uploads = Uploads(
+            reactor,
+            images,
+            self._claims,
+            policy,
+            limits,
+            self._stores,
+            self._recovery,
+            self._hashing,
+            events,
+            settings.images,
+            settings.formats,
+            self._process.id,
+        )
+        self.stages = Stages(
+            reactor,
+            images,
+            runs,
+            self._claims,
+            policy,
+            limits,
+            self._staging,
+            self._recovery,
+            settings.images,
+            settings.imports.node_url,
+            self._process.id,
+        )
+        self.imports = Imports(
+            images,
+            runs,
+            policy,
+            limits,
+            self._stores,
+            self._importing,
+            events,
+            settings.imports,
+            self._process,
+            multiple=self._multiple,
+        )
+        copies = Copies(self._engine)
+        self.downloads = Downloads(images, copies, policy, self._stores, events, multiple=self._multiple)
+        self.deletes = Deletes(images, self._claims, policy, self._recovery, self._staging, events, self._process.id)
+        self.sharing = Sharing(images, Members(self._engine), policy, events, quota=settings.images.image_member_quota)
+        self.consumption = Consumption(Usages(self._engine), limits)
+        self.activation = Activation(images, policy, events)
+        kept = settings.imports.task_time_to_live
+        self.tasks = TaskList(Tasks(self._engine), images, policy, events, kept)
+        self._metadef_rooms = self._build_metadefs(policy, notifier)
+        self.presence = Presence(reactor, self._claims, self._process)
+        self.reaper = Reaper(reactor, self._claims, self._recovery)
+        self.auditor = Auditor(reactor, copies, self._stores, self._hashing, settings.audit)
+        throttle = Throttle(reactor, settings.audit.repair_rate or math.inf)
+        repairs = Repairs(copies, self._stores, self._recovery, self._hashing, throttle, self._process.id)
+        self.replicator = Replicator(reactor, copies, repairs)
+        self.unstager = Unstager(reactor, self._staging, images, self._claims)
+        self._background: list[PeriodicService] = [self.presence, self.reaper, self.unstager]
+        leases = Leases(self._engine, self._process)
+        if settings.audit.audit_rate:
+            self._background.append(Leader(reactor, leases, "auditor", self.auditor))
+        if settings.audit.repair_rate:
+            self._background.append(Leader(reactor, leases, "replicator", self.replicator))
+        self.probes = ProbesRoom(settings.middleware.health, self._files)
+        self._builtin: BuiltinAuthenticator | None = None
+        self._connections: Connections | None = None
+        self._requests = Ongoing()
+        entries = configured_entries(settings.stores) if stores is None else given_entries(stores)
+        self._directory = StoreDirectory(entries if self._multiple else (), policy)
+        self._versions = announced(multiple=self._multiple, cache=False)
+        self._router = self._build_router(authenticator or self._authenticator(reactor, policy), schema)
+        self.started: Deferred[None] = Deferred()
+        self._starting: Deferred[None] | None = None
+        self._stopping: SharedCall[None] | None = None
+        self._registered = False
+
+    def resource(self) -> IResource:
+        """The API's root, for any twisted.web Site; give that `ImageRequest` as requestFactory, so uploads stream."""
+        routes, versions = self._router.resource(), (version for version, _ in self._versions)
+        return cast(IResource, VersionedResource(routes, versions, Middleware(self.settings.middleware)))
+
+    def startService(self) -> None:
+        """Begin; `started` fires when requests are served, or fails with what prevents it. Possible once only."""
+        if self._starting is not None:
+            raise RuntimeError("An ImageService starts once; make a new one")
+        self._starting = ensureDeferred(self._start())
+        self._starting.addErrback(self._cannot_start)
+        self._starting.addCallbacks(self.started.callback, self.started.errback)
+
+    def stopService(self) -> Deferred[None]:
+        """End the requests under way, then stop the background services, then what they use.
+
+        Uploads under way are undone. The Deferred fires when all is released, whatever failed on the way.
+        """
+        if self._stopping is None:
+            self._stopping = SharedCall(self._stop())
+        return self._stopping.result()
+
+    def drain(self) -> None:
+        """Tell load balancers that no new requests are wanted."""
+        self.probes.draining = True
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Take over the mutable options of *settings*, and what the policy files say now."""
+        self._router.settings = settings.http
+        self._policy.reload(settings.access)
+
+    async def _start(self) -> None:
+        for pool in self._pools():
+            pool.start()
+        await self._open_database()
+        await self._stores.start()
+        await self._staging.start()
+        if self._builtin is not None:
+            await self._builtin.start()
+        for messenger in self._messengers:
+            messenger.startService()
+        await self._claims.register(self._process)
+        self._registered = True
+        await self.reaper.run_once()
+        for service in self._background:
+            service.setServiceParent(self)
+        MultiService.startService(self)
+        self._router.open = True
+
+    async def _open_database(self) -> None:
+        try:
+            await self._engine.start()
+        except DatabaseUnavailable as error:
+            cause = error.__cause__
+            raise DatabaseUnavailable(f"The database cannot be opened: {getattr(cause, 'orig', cause)}") from error
+        await self._engine.ensure(prepare)
+
+    def _cannot_start(self, failure: Failure) -> Failure:
+        if not failure.check(CancelledError):
+            self._log.failure("the image service cannot start", failure)
+        return failure
+
+    async def _stop(self) -> None:
+        self._router.open = False
+        for what, step in self._endings():
+            try:
+                await step()
+            except Exception:
+                self._log.failure("{what} did not stop as it should", what=what)
+
+    def _endings(self) -> Iterator[tuple[str, Callable[[], Awaitable[object]]]]:
+        """What is to be stopped, in this order; of a start that failed, what had come to life."""
+        yield "the start", self._end_start
+        yield "a request", self._requests.cancel
+        if self._connections is not None:
+            yield "the connections to Keystone", self._connections.close
+        yield "an import", self._importing.stop
+        yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
+        if self._registered:
+            yield "the presence", self.presence.retire
+        for messenger in self._messengers:
+            yield "the broker of events", messenger.stopService
+        yield "a store", self._stores.stop
+        yield "the database", self._engine.stop
+        for pool in self._pools():
+            yield f"the thread pool {pool.name}", pool.stop
+
+    async def _end_start(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await self._starting
+            self.started.addErrback(lambda failure: None)  # it was logged; whoever wanted to know was told
+
+    def _pools(self) -> Sequence[Threads]:
+        return (self._files, self._hashing, self._accounts)
+
+    def _choose_stores(self, settings: Settings, given: Mapping[str, IStore] | None) -> Stores:
+        if given is not None:
+            return Stores(given, default=next(iter(given)))
+        chosen = settings.stores
+        everyone = [*chosen.filesystems, *chosen.others]
+        built = {each.identifier: self._build_store(each) for each in everyone}
+        ordered = {identifier: built[identifier] for identifier in chosen.order or built}
+        return Stores(ordered, chosen.default, weights={each.identifier: each.weight for each in everyone})
+
+    def _build_store(self, settings: FilesystemSettings | OtherSettings) -> IStore:
+        multiple = self.settings.stores.multiple
+        if isinstance(settings, FilesystemSettings):
+            return FilesystemStore(settings, self._files, multiple=multiple)
+        retries, patience = Retries(self._reactor), Patience()
+        if isinstance(settings, HttpStoreSettings):
+            tls = TlsPolicy(ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure))
+            rules = self.settings.fetch
+            guarded = Guarded(self._reactor, rules, tls, patience.connect)
+            return HttpStore(settings, HttpClient(self._reactor, endpoints=guarded), rules, retries)
+        if isinstance(settings, SwiftSettings):
+            trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure)
+            sessions = SwiftSessions(settings, self._reactor, trust)
+            client = HttpClient(self._reactor, TlsPolicy(trust), patience)
+            return SwiftStore(settings, sessions, client, retries, self._files, multiple=multiple)
+        tls = TlsPolicy(ClientTlsSettings(cafile=settings.cafile))
+        return S3Store(settings, HttpClient(self._reactor, tls, patience), retries, self._hashing, multiple=multiple)
+
+    def _choose_notifier(self, settings: NotificationSettings, reactor: Any) -> INotifier:
+        chosen: list[INotifier] = [LogNotifier()] if "log" in settings.drivers else []
+        for driver in settings.drivers:
+            if settings.broker is not None and driver.startswith("messaging"):
+                envelope = driver == "messagingv2"
+                self._messengers.append(MessagingNotifier(reactor, settings, settings.broker, envelope=envelope))
+        return SeveralNotifiers([*chosen, *self._messengers]) if chosen or self._messengers else NoNotifier()
+
+    def _build_imports(self, reactor: Any, runs: ImportRuns, images: Images, events: Events) -> ImportRunner:
+        settings = self.settings
+        filler = Filler(self._hashing, settings.images.hashing_algorithm, settings.formats)
+        importer = Importer(
+            reactor, runs, images, self._claims, self._stores, self._staging, filler, events, settings.imports
+        )
+        return ImportRunner(
+            reactor,
+            runs,
+            self._claims,
+            self._staging,
+            importer,
+            self._process,
+            settings.imports.at_once,
+            settings.images.image_size_cap,
+        )
+
+    def _authenticator(self, reactor: Any, policy: Policy) -> IAuthenticator:
+        settings = self.settings.access
+        if settings.authentication == "none":
+            return OpenAuthenticator()
+        if settings.authentication == "keystone" and settings.tokens is not None:
+            return self._token_authenticator(settings.tokens, reactor, policy)
+        if settings.authentication == "trusted":
+            self._log.warn("Identity headers are believed: let nobody but the authenticating proxy reach this service")
+            return TrustedAuthenticator(
+                policy.is_admin, login_uri=settings.www_authenticate_uri, anonymous=settings.allow_anonymous
+            )
+        if settings.authentication == "builtin" and settings.accounts is not None:
+            self._builtin = BuiltinAuthenticator(settings.accounts, self._accounts, reactor, policy.is_admin)
+            return self._builtin
+        raise ConfigurationError("There is no authenticator: pass one, or configure accounts or Keystone")
+
+    def _token_authenticator(self, settings: TokenSettings, reactor: Any, policy: Policy) -> TokenAuthenticator:
+        account = settings.keystone
+        self._connections = Connections(reactor, account.tls, account.timeout, account.retries)
+        keystone = Keystone(account, self._connections.exchange, reactor)
+        allowed = self.settings.access.allow_anonymous
+        return TokenAuthenticator(settings, keystone, reactor, policy.is_admin, anonymous=allowed)
+
+    def _build_metadefs(self, policy: Policy, notifier: INotifier) -> Sequence[object]:
+        """The rooms of metadata definitions, and `metadefs`, their namespaces."""
+        namespaces, types = Namespaces(self._engine), ResourceTypes(self._engine)
+        door, schemas, events = NamespaceDoor(namespaces, policy), MetadefSchemas(), MetadefEvents(notifier)
+        self.metadefs = Metadefs(namespaces, door, schemas, events)
+        properties = MetadefProperties(Definitions(self._engine, PROPERTIES), types, door, schemas, events)
+        return (
+            NamespacesRoom(self.metadefs, self.settings.images),
+            ResourceTypesRoom(MetadefTypes(types, door, schemas, events)),
+            ObjectsRoom(MetadefObjects(Definitions(self._engine, OBJECTS), door, schemas, events)),
+            PropertiesRoom(properties),
+            MetadefTagsRoom(MetadefTags(TagRows(self._engine), door, schemas, events)),
+            MetadefSchemasRoom(schemas),
+        )
+
+    def _build_router(self, authenticator: IAuthenticator, schema: ImageSchema) -> Router:
+        settings = self.settings
+        router = Router(authenticator, settings.http, settings.images.max_request_id_length, self._requests)
+        multiple = self._multiple
+        views = ImageViews(settings.images, self._stores.by_weight, multiple=multiple)
+        versions = VersionsRoom(settings.images.public_endpoint, self._versions)
+        router.not_found = versions.choices
+        for room in (
+            ImagesRoom(
+                self.images,
+                self.deletes,
+                views,
+                QueryParser(settings.images),
+                ("OpenStack-image-import-methods", self.imports.methods),
+                ("OpenStack-image-store-ids", self._stores.identifiers if multiple else ()),
+            ),
+            DataRoom(self.uploads, self.downloads, self._responder, multiple=multiple),
+            MembersRoom(self.sharing),
+            TagsRoom(Tags(self.images)),
+            LocationsRoom(self.locations),
+            ActionsRoom(self.activation),
+            SchemasRoom(schema),
+            ImportsRoom(self.stages, self.imports, multiple=multiple),
+            TasksRoom(self.tasks, settings.images),
+            UsageRoom(self.consumption),
+            InfoRoom(self._directory, self.imports.methods),
+            *self._metadef_rooms,
+            versions,
+            self.probes,
+        ):
+            router.mount(room)
+        return router

@@ -1,0 +1,1 @@
+"""Commands for operators. Each is a thin layer over a room; nothing is decided here."""

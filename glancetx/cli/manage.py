@@ -1,0 +1,116 @@
+"""``glancetx-manage``: the database and the accounts of a service, from the command line.
+
+The database commands are named, and exit, as those of glance-manage (contract rows D-008, P-100..P-107).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import click
+
+from glancetx.cli.accounts import token, user
+from glancetx.cli.copies import copies
+from glancetx.cli.metadefs import (
+    export_metadefs,
+    load_metadefs,
+    old_export_metadefs,
+    old_load_metadefs,
+    unload_metadefs,
+)
+from glancetx.config.loading import load_settings
+from glancetx.config.settings import DatabaseSettings
+from glancetx.db.engine import transact
+from glancetx.db.migrations import Need, look, prepare
+from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ADVICE: Final = {
+    Need.NOTHING: "Database is up to date. No upgrades needed.",
+    Need.EXPAND: "Database is not up to date. Your next step is to run `glancetx-manage db sync`.",
+    Need.OLD: "Database is older than this version can use. Your next step is to run `glance-manage db sync`.",
+    Need.CONTRACT: "Database is only half upgraded. Your next step is to run `glance-manage db contract`.",
+}
+
+
+@click.group()
+@click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@click.pass_context
+def main(context: click.Context, files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
+    """Manage a glancetx image service.
+
+    Without --config-file and --config-dir, the files are looked for where the service itself looks.
+    """
+    context.obj = lambda: load_settings(files, folders)
+
+
+@main.group()
+def db() -> None:
+    """The database."""
+
+
+def on_database(command: Callable[Concatenate[DatabaseSettings, P], T]) -> Callable[P, T]:
+    """Give *command* the database's settings; its errors become one line on standard error and exit status 1."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(click.get_current_context().obj().database, *args, **kwargs)
+        except (ConfigurationError, DatabaseUnavailable) as error:
+            raise click.ClickException(str(error)) from error
+
+    return run
+
+
+@db.command()
+@on_database
+def sync(settings: DatabaseSettings) -> None:
+    """Create the tables, or bring ours up to date; Glance's own are used as they are."""
+    found = transact(settings, prepare)
+    click.echo("Database is up to date already." if found.current else "Database is synced successfully.")
+
+
+@db.command()
+@on_database
+def version(settings: DatabaseSettings) -> None:
+    """Print the revision of Glance's tables, and below it that of our own."""
+    found = transact(settings, look)
+    click.echo(", ".join(found.glance or ()) or "none")
+    click.echo(f"glancetx: {', '.join(found.own or ()) or 'none'}")
+
+
+@db.command()
+@click.pass_context
+@on_database
+def check(settings: DatabaseSettings, context: click.Context) -> None:
+    """Tell whether `db sync` is needed: exit status 0 if not, 3 if so, 5 if an upgrade of Glance is half done."""
+    need = transact(settings, look).need
+    click.echo(ADVICE[need])
+    context.exit(need.exit_status)
+
+
+def add_alias(name: str, command: click.Command) -> None:
+    """Another name for *command*, left out of the help; for scripts written for glance-manage."""
+    alias = copy(command)
+    alias.hidden = True
+    main.add_command(alias, name)
+
+
+add_alias("db_sync", sync)
+add_alias("db_version", version)
+add_alias("db_check", check)
+add_alias("db_unload_metadefs", unload_metadefs)
+for command in (load_metadefs, unload_metadefs, export_metadefs):
+    db.add_command(command)
+for command in (old_load_metadefs, old_export_metadefs):
+    main.add_command(command)
+main.add_command(user)
+main.add_command(token)
+main.add_command(copies)

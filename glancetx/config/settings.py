@@ -1,0 +1,315 @@
+"""One frozen class for each room; no room sees another's settings, and none sees oslo.config.
+
+Durations are seconds, sizes bytes, unless a name says otherwise. The options behind them: `glancetx.config.options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from glancetx.config.image_properties import CustomProperties
+from glancetx.config.store_settings import FilesystemSettings as FilesystemSettings
+from glancetx.config.store_settings import StoresSettings as StoresSettings
+from glancetx.domain.addresses import FetchRules
+
+CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
+DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
+
+
+@frozen(kw_only=True)
+class HttpSettings:
+    """Limits of the request layer."""
+
+    header_timeout: float = 30.0  # from the first byte of a request to the end of its headers
+    idle_timeout: float = 60.0  # without a byte, unless our own consumer is paused
+    min_body_rate: int = 1024  # bytes a second, averaged over rate_window; 0 turns the check off
+    rate_window: float = 60.0
+    max_header_count: int = 100
+    max_header_size: int = 65536  # all headers of a request together, with the request line
+    max_url_length: int = 16384
+    max_json_size: int = 1024 * 1024
+    max_json_depth: int = 32
+    max_ranges: int = 16
+    drain_limit: int = 1024 * 1024  # unread body bytes that are swallowed to keep a connection usable
+    linger: float = 5.0  # how long an early answer waits for the client to read it
+
+
+@frozen(kw_only=True)
+class TlsSettings:
+    """The default certificate of ``ssl:`` endpoints. *client_ca* turns client certificates on."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+    client_certificate_required: bool = False
+
+
+@frozen(kw_only=True)
+class DatabaseSettings:
+    """*connection* is an SQLAlchemy URL and may hold a password.
+
+    *recycle* is the age in seconds at which a connection is replaced, 0 for never; *wsrep_sync_wait* is what Galera is
+    told of the kind, None for nothing.
+    """
+
+    connection: str = field(repr=False)
+    max_pool_size: int = 5
+    recycle: float = 3600.0
+    wsrep_sync_wait: int | None = None
+
+
+@frozen(kw_only=True)
+class FormatSettings:
+    """What the inspection of uploaded content insists on (api.md, A-103)."""
+
+    require_image_format_match: bool = True
+    vmdk_allowed_types: tuple[str, ...] = ("streamOptimized", "monolithicSparse")
+    gpt_safety_checks_nonfatal: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class ImagesSettings:
+    """What the API allows and shows."""
+
+    public_endpoint: str | None = None
+    limit_param_default: int = 25
+    api_limit_max: int = 1000
+    image_size_cap: int = 1024**4
+    user_storage_quota: int = 0  # bytes of a project's images; 0: no limit
+    image_property_quota: int = 128
+    image_tag_quota: int = 128
+    image_location_quota: int = 10
+    image_member_quota: int = 128
+    hashing_algorithm: str = "sha512"
+    container_formats: tuple[str, ...] = CONTAINER_FORMATS
+    disk_formats: tuple[str, ...] = DISK_FORMATS
+    show_image_direct_url: bool = False
+    show_multiple_locations: bool = False
+    max_request_id_length: int = 64
+    custom: CustomProperties = field(factory=CustomProperties)
+
+
+@frozen(kw_only=True)
+class ImportSettings:
+    """Imports and their tasks.
+
+    *staging* is where data waits to be imported; *node_url* where other nodes reach this one; *at_once* how many
+    imports go on in one process; *task_time_to_live* how many hours an ended task is kept.
+    """
+
+    methods: tuple[str, ...] = ("glance-direct",)
+    staging: Path = Path("/tmp/staging")  # noqa: S108 - the default of Glance
+    node_url: str | None = None
+    at_once: int = 16
+    task_time_to_live: int = 48
+
+
+@frozen(kw_only=True)
+class ClientTlsSettings:
+    """How we speak TLS to another service. *cafile* None: the system's authorities; *certfile*: what we show of us."""
+
+    cafile: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None  # None: the key is in certfile
+    insecure: bool = False  # do not verify the peer
+
+
+@frozen(kw_only=True)
+class Credentials:
+    """How we log in to Keystone as ourselves, in keystoneauth's words: a password or an application credential.
+
+    One scope at most: a project, a domain, a trust or the system.
+    """
+
+    auth_url: str
+    user_id: str | None = None
+    username: str | None = None
+    user_domain_id: str | None = None
+    user_domain_name: str | None = None
+    password: str | None = field(default=None, repr=False)
+    application_credential_id: str | None = None
+    application_credential_name: str | None = None
+    application_credential_secret: str | None = field(default=None, repr=False)
+    project_id: str | None = None
+    project_name: str | None = None
+    project_domain_id: str | None = None
+    project_domain_name: str | None = None
+    domain_id: str | None = None
+    domain_name: str | None = None
+    system_scope: str | None = None
+    trust_id: str | None = None
+
+
+@frozen(kw_only=True)
+class KeystoneSettings:
+    """One Keystone and our account there. *timeout*: of a whole request, with *retries* of the connection."""
+
+    credentials: Credentials
+    interface: str = "internal"
+    region_name: str | None = None
+    tls: ClientTlsSettings = ClientTlsSettings()
+    timeout: float = 30.0
+    retries: int = 3
+
+
+@frozen(kw_only=True)
+class TokenSettings:
+    """How Keystone's tokens are judged. *cache_time*: seconds for which a token is not validated again; 0: none."""
+
+    keystone: KeystoneSettings
+    www_authenticate_uri: str  # where clients are told to log in
+    cache_time: float = 300.0
+    service_token_roles: frozenset[str] = frozenset({"service"})
+    service_token_roles_required: bool = True
+    service_type: str = "image"  # ours, in access rules
+
+
+@frozen(kw_only=True)
+class AccessSettings:
+    """Who is asked for credentials, and what they may.
+
+    *authentication*: ``builtin``, ``keystone`` (then *tokens* is set), ``trusted`` (headers of a proxy) or ``none``.
+    """
+
+    authentication: str = "none"
+    accounts: Path | None = None  # the folder of htpasswd, tokens and users.yaml, for ``builtin``
+    tokens: TokenSettings | None = None
+    www_authenticate_uri: str | None = None  # where clients are told to log in, for ``trusted``
+    allow_anonymous: bool = False  # callers without credentials may read, for ``keystone`` and ``trusted``
+    policy_file: str = "policy.yaml"
+    policy_dirs: tuple[str, ...] = ("policy.d",)
+    policy_default_rule: str = "default"
+    enforce_new_defaults: bool = True
+    config_dirs: tuple[Path, ...] = ()
+    property_protection_file: str | None = None  # looked up like the policy files
+    property_protection_rule_format: str = "roles"  # or ``policies``
+
+
+@frozen(kw_only=True)
+class AuditSettings:
+    """How the auditor goes about it. A rate of 0 turns it off."""
+
+    audit_rate: int = 10 * 1024 * 1024  # bytes a second
+    repair_rate: int = 100 * 1024 * 1024  # bytes a second; 0: nothing is repaired
+    audit_period: float = 30 * 86400.0  # seconds in which each copy is read once
+
+
+@frozen(kw_only=True)
+class BrokerHost:
+    """One address of a message broker, and who we are there."""
+
+    host: str = "localhost"
+    port: int = 5672
+    user: str = "guest"
+    password: str = field(default="guest", repr=False)
+
+
+@frozen(kw_only=True)
+class BrokerSettings:
+    """A RabbitMQ broker, and how things are declared there. *tls* None: plain TCP."""
+
+    hosts: tuple[BrokerHost, ...] = (BrokerHost(),)  # tried one after the other
+    virtual_host: str = "/"
+    exchange: str = "glance"
+    durable: bool = False
+    auto_delete: bool = False
+    queue_arguments: Mapping[str, Any] = field(factory=dict)
+    external_login: bool = False
+    tls: ClientTlsSettings | None = None
+    heartbeat: int = 60
+    retry_interval: int = 1  # before the second try to connect, and retry_backoff more at each further one
+    retry_backoff: int = 2
+    retry_most: int = 30
+
+
+@frozen(kw_only=True)
+class NotificationSettings:
+    """Who is told of events. *drivers*: those of oslo.messaging. *retry*: how often a try is repeated; -1: for ever."""
+
+    drivers: tuple[str, ...] = ()
+    publisher_id: str = "image.localhost"
+    disabled: frozenset[str] = frozenset()
+    topics: tuple[str, ...] = ("notifications",)
+    retry: int = -1
+    broker: BrokerSettings | None = None
+
+
+@frozen(kw_only=True)
+class CorsSettings:
+    """Which pages of other origins may use the API in browsers; *max_age* in seconds."""
+
+    allowed_origin: tuple[str, ...] = ()
+    allow_credentials: bool = True
+    expose_headers: tuple[str, ...] = (
+        "X-Image-Meta-Checksum",
+        "X-Auth-Token",
+        "X-Subject-Token",
+        "X-Service-Token",
+        "X-OpenStack-Request-ID",
+    )
+    max_age: int | None = 3600
+    allow_methods: tuple[str, ...] = ("GET", "PUT", "POST", "DELETE", "PATCH")
+    allow_headers: tuple[str, ...] = (
+        "Content-MD5",
+        "X-Image-Meta-Checksum",
+        "X-Storage-Token",
+        "Accept-Encoding",
+        "X-Auth-Token",
+        "X-Identity-Status",
+        "X-Roles",
+        "X-Service-Catalog",
+        "X-User-Id",
+        "X-Tenant-Id",
+        "X-OpenStack-Request-ID",
+    )
+
+
+@frozen(kw_only=True)
+class HealthSettings:
+    """What ``/healthcheck`` looks at, and who may ask. *sources*: none means everybody."""
+
+    detailed: bool = False
+    ignore_proxied: bool = False
+    sources: tuple[IPv4Network | IPv6Network, ...] = ()
+    disabled_by: Path | None = None
+    disabled_by_port: Mapping[int, Path] = field(factory=dict)
+    enabled_by: tuple[Path, ...] = ()
+
+
+@frozen(kw_only=True)
+class MiddlewareSettings:
+    """What surrounds every route. *proxy_headers*: who came through a proxy is seen as the proxy tells."""
+
+    cors: CorsSettings = CorsSettings()
+    proxy_headers: bool = False
+    gzip: bool = False  # JSON is compressed for who accepts that
+    health: HealthSettings = field(factory=HealthSettings)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Everything a service is told. `glancetx.config.loading.load_settings` makes it from files."""
+
+    database: DatabaseSettings
+    data_dir: Path | None = None
+    listen: tuple[str, ...] = ("tcp:9292:interface=127.0.0.1",)
+    workers: int = 0
+    drain_timeout: float = 60.0
+    metadata_source_path: Path = Path("/etc/glance/metadefs")
+    http: HttpSettings = HttpSettings()
+    middleware: MiddlewareSettings = field(factory=MiddlewareSettings)
+    tls: TlsSettings = TlsSettings()
+    stores: StoresSettings = field(factory=StoresSettings)
+    fetch: FetchRules = field(factory=FetchRules)
+    formats: FormatSettings = FormatSettings()
+    images: ImagesSettings = ImagesSettings()
+    imports: ImportSettings = ImportSettings()
+    access: AccessSettings = AccessSettings()
+    audit: AuditSettings = AuditSettings()
+    ignored: tuple[str, ...] = ()  # options in the files that this version does not know
+    notifications: NotificationSettings = NotificationSettings()

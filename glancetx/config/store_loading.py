@@ -1,0 +1,220 @@
+"""From options to the settings of stores: one of each kind that ``stores`` lists, or those of ``enabled_backends``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from oslo_config.cfg import ConfigOpts, Locations
+
+from glancetx.config.store_options import BACKEND, DRIVERS
+from glancetx.config.store_settings import (
+    GLANCE_DATADIR,
+    MIB,
+    FilesystemSettings,
+    HttpStoreSettings,
+    OtherSettings,
+    S3Settings,
+    StoresSettings,
+    SwiftSettings,
+)
+from glancetx.config.swift_accounts import swift_accounts
+from glancetx.domain.errors import ConfigurationError
+
+RESERVED: Final = ("os_glance_staging_store", "os_glance_tasks_store")
+KIND_OF_SCHEME: Final = MappingProxyType(
+    {"file": "file", "filesystem": "file", "http": "http", "https": "http", "rbd": "rbd", "cinder": "cinder"}
+    | {"vsphere": "vmware", "s3": "s3"}
+    | {scheme: "swift" for scheme in ("swift", "swift+http", "swift+https", "swift+config")}
+)
+SWIFT_MB: Final = 1000 * 1024  # what glance_store takes for a megabyte there (S-073)
+_DEFAULTS: Final = (Locations.opt_default, Locations.set_default)
+
+
+class StoreGroup:
+    """The values of one store: its own group's; what that leaves out is ``[backend_defaults]``' (S-001)."""
+
+    def __init__(self, conf: Any, name: str) -> None:
+        self._conf, self.name = conf, name
+
+    def __getattr__(self, option: str) -> Any:
+        for group in (self.name, "backend_defaults"):
+            if self._is_set(option, group):
+                return self._conf[group][option]
+        return self._conf[self.name][option]
+
+    def _is_set(self, option: str, group: str) -> bool:
+        if option not in self._conf[group]:
+            return False
+        location = self._conf.get_location(option, group)
+        return location is not None and location.location not in _DEFAULTS
+
+    def is_set(self, option: str) -> bool:
+        """Whether somebody chose the value."""
+        return any(self._is_set(option, group) for group in (self.name, "backend_defaults"))
+
+    def required(self, option: str) -> Any:
+        """:raises ConfigurationError: if nobody sets it."""
+        value = getattr(self, option)
+        if not value:
+            raise ConfigurationError(f"[{self.name}] {option} is not set, and its store needs it")
+        return value
+
+    def find(self, name: str) -> str | None:
+        """A file of that name, beside the configuration files or elsewhere."""
+        found: str | None = self._conf.find_file(name)
+        return found
+
+    def path(self, option: str) -> Path | None:
+        value = getattr(self, option)
+        return Path(value) if value else None
+
+
+def register_stores(conf: ConfigOpts) -> None:
+    """Make the options of every configured store known, each in its group.
+
+    :raises ConfigurationError: if an id is reserved, or a type is not available.
+    """
+    for identifier, kind in (conf.enabled_backends or {}).items():
+        if identifier.startswith("os_glance_"):
+            raise ConfigurationError(f"enabled_backends: the name {identifier} is reserved")
+        if kind not in DRIVERS:
+            raise ConfigurationError(f"enabled_backends: the store type {kind} of {identifier} is not available")
+        conf.register_opts([*DRIVERS[kind], *BACKEND], group=identifier)
+    for identifier in RESERVED:
+        conf.register_opts([*DRIVERS["file"], *BACKEND], group=identifier)
+
+
+def stores_settings(conf: Any, folder: Path, configured: bool) -> StoresSettings:
+    """What to build. *folder* has the images of a service that is not *configured* at all.
+
+    :raises ConfigurationError: if a store cannot be as it is configured, or the default store is not one of them.
+    """
+    default_dir = GLANCE_DATADIR if configured else str(folder / "images")
+    reserved = tuple(filesystem(StoreGroup(conf, each), each, f"/var/lib/glance/{each}") for each in RESERVED)
+    backends: dict[str, str] = conf.enabled_backends or {}
+    if not backends:
+        return legacy_settings(conf, default_dir)
+    if conf.glance_store.default_backend not in backends:
+        raise ConfigurationError("[glance_store] default_backend must be one of enabled_backends")
+    built = [build(StoreGroup(conf, identifier), identifier, kind) for identifier, kind in backends.items()]
+    return sorted_out(built, multiple=True, default=conf.glance_store.default_backend, reserved=reserved)
+
+
+def legacy_settings(conf: Any, default_dir: str) -> StoresSettings:
+    """One store of each kind, all of them in ``[glance_store]`` (S-110); the kind is the id."""
+    default = KIND_OF_SCHEME[conf.glance_store.default_store]
+    kinds = dict.fromkeys(KIND_OF_SCHEME.get(kind, kind) for kind in conf.glance_store.stores)
+    if default not in kinds:
+        raise ConfigurationError(f"[glance_store] default_store = {default}: not one of stores")
+    group = StoreGroup(conf, "glance_store")
+    built: list[FilesystemSettings | OtherSettings] = []
+    for kind in kinds:
+        if kind not in DRIVERS:
+            raise ConfigurationError(f"[glance_store] stores: {kind} is not available")
+        built.append(filesystem(group, kind, default_dir) if kind == "file" else BUILDERS[kind](group, kind))
+    return sorted_out(built, default=default)
+
+
+def sorted_out(built: list[FilesystemSettings | OtherSettings], **more: Any) -> StoresSettings:
+    return StoresSettings(
+        filesystems=tuple(each for each in built if isinstance(each, FilesystemSettings)),
+        others=tuple(each for each in built if not isinstance(each, FilesystemSettings)),
+        order=tuple(each.identifier for each in built),
+        **more,
+    )
+
+
+def build(group: StoreGroup, identifier: str, kind: str) -> FilesystemSettings | OtherSettings:
+    if kind == "file":
+        return filesystem(group, identifier, GLANCE_DATADIR)
+    return BUILDERS[kind](group, identifier)
+
+
+def described(group: StoreGroup) -> dict[str, Any]:
+    """What every store of ``enabled_backends`` has."""
+    if group.name == "glance_store":
+        return {}
+    return {"description": group.store_description, "weight": group.weight}
+
+
+def filesystem(group: StoreGroup, identifier: str, default_dir: str) -> FilesystemSettings:
+    digits = str(group.filesystem_store_file_perm)
+    try:
+        mode = int(digits, 8)
+    except ValueError:
+        raise ConfigurationError(f"filesystem_store_file_perm = {digits}: not an octal number") from None
+    datadir = Path(group.filesystem_store_datadir or default_dir)
+    return FilesystemSettings(
+        identifier=identifier,
+        datadir=datadir,
+        file_perm=mode,
+        chunk_size=group.filesystem_store_chunk_size,
+        **described(group),
+    )
+
+
+def http(group: StoreGroup, identifier: str) -> HttpStoreSettings:
+    cafile = group.path("https_ca_certificates_file")
+    return HttpStoreSettings(
+        identifier=identifier,
+        cafile=cafile,
+        insecure=group.https_insecure and group.is_set("https_insecure") and cafile is None,
+        proxies=group.http_proxy_information,
+        **described(group),
+    )
+
+
+def s3(group: StoreGroup, identifier: str) -> S3Settings:
+    return S3Settings(
+        identifier=identifier,
+        host=group.required("s3_store_host"),
+        bucket=group.required("s3_store_bucket"),
+        access_key=group.required("s3_store_access_key"),
+        secret_key=group.required("s3_store_secret_key"),
+        region=group.s3_store_region_name,
+        create_bucket=group.s3_store_create_bucket_on_put,
+        url_format=group.s3_store_bucket_url_format,
+        large_object_size=group.s3_store_large_object_size * MIB,
+        part_size=group.s3_store_large_object_chunk_size * MIB,
+        most_parts=group.s3_store_thread_pools,
+        cafile=group.path("s3_store_cacert"),
+        checksums=group.s3_store_enable_data_integrity_protection
+        and group.s3_store_request_checksum_calculation == "when_supported",
+        **described(group),
+    )
+
+
+def swift(group: StoreGroup, identifier: str) -> SwiftSettings:
+    if group.swift_store_multi_tenant:
+        raise ConfigurationError(f"[{group.name}] swift_store_multi_tenant is not supported")
+    accounts = swift_accounts(group)
+    reference = group.default_swift_reference
+    if reference not in accounts:
+        raise ConfigurationError(f"[{group.name}] there is no account for default_swift_reference = {reference}")
+    spool = Path(group.required("swift_upload_buffer_dir")) if group.swift_buffer_on_upload else None
+    return SwiftSettings(
+        identifier=identifier,
+        accounts=accounts,
+        reference=reference,
+        container=group.swift_store_container,
+        seed=group.swift_store_multiple_containers_seed,
+        create_container=group.swift_store_create_container_on_put,
+        large_object_size=group.swift_store_large_object_size * SWIFT_MB,
+        segment_size=group.swift_store_large_object_chunk_size * SWIFT_MB,
+        endpoint=group.swift_store_endpoint,
+        region=group.swift_store_region,
+        interface=group.swift_store_endpoint_type.removesuffix("URL"),
+        service_type=group.swift_store_service_type,
+        least_life=group.swift_store_expire_soon_interval,
+        retries=group.swift_store_retry_get_count,
+        spool=spool,
+        cafile=group.path("swift_store_cacert"),
+        insecure=group.swift_store_auth_insecure,
+        **described(group),
+    )
+
+
+BUILDERS: Final[dict[str, Callable[[StoreGroup, str], OtherSettings]]] = {"http": http, "s3": s3, "swift": swift}

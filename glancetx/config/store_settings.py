@@ -1,0 +1,118 @@
+"""The settings of stores, one frozen class for each kind; sizes are bytes. The options: `config.store_options`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+MIB = 1024 * 1024
+GLANCE_DATADIR = "/var/lib/glance/images"
+
+
+@frozen(kw_only=True)
+class FilesystemSettings:
+    """One file store (stores.md, section 2)."""
+
+    identifier: str = "file"
+    datadir: Path = Path(GLANCE_DATADIR)
+    file_perm: int = 0
+    chunk_size: int = 65536  # shown to administrators; how files are read and written does not depend on it
+    description: str | None = None
+    weight: int = 0
+
+
+@frozen(kw_only=True)
+class HttpStoreSettings:
+    """The read-only store of ``http`` and ``https`` locations (stores.md, section 3)."""
+
+    identifier: str = "http"
+    cafile: Path | None = None
+    insecure: bool = True
+    proxies: Mapping[str, str] = field(factory=dict)
+    description: str | None = None
+    weight: int = 0
+
+
+@frozen(kw_only=True)
+class S3Settings:
+    """One bucket (stores.md, section 5). *host* may begin with a scheme; *checksums*: the server keeps them."""
+
+    identifier: str = "s3"
+    host: str
+    bucket: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    region: str = ""
+    create_bucket: bool = False
+    url_format: str = "auto"
+    large_object_size: int = 100 * MIB
+    part_size: int = 10 * MIB
+    most_parts: int = 10
+    cafile: Path | None = None
+    checksums: bool = False
+    description: str | None = None
+    weight: int = 0
+
+
+@frozen(kw_only=True)
+class SwiftAccount:
+    """Who we are at a Swift, and where that is told: Keystone (*version* 3) or an own authentication (1).
+
+    *user* is ``project:user``, with version 1 ``account:user``.
+    """
+
+    auth_address: str
+    version: str = "3"
+    user: str | None = None
+    key: str | None = field(default=None, repr=False)
+    application_credential_id: str | None = None
+    application_credential_secret: str | None = field(default=None, repr=False)
+    user_domain_id: str | None = None
+    user_domain_name: str | None = None
+    project_domain_id: str | None = None
+    project_domain_name: str | None = None
+
+
+@frozen(kw_only=True)
+class SwiftSettings:
+    """Containers of Swift (stores.md, section 6). *reference* names the one of *accounts* that new images go to."""
+
+    identifier: str = "swift"
+    accounts: Mapping[str, SwiftAccount]
+    reference: str = "ref1"
+    container: str = "glance"
+    seed: int = 0
+    create_container: bool = False
+    large_object_size: int = 5120 * 1000 * 1024
+    segment_size: int = 200 * 1000 * 1024
+    endpoint: str | None = None
+    region: str | None = None
+    interface: str = "public"
+    service_type: str = "object-store"
+    least_life: float = 60.0  # seconds a token must be valid yet
+    retries: int = 0  # least number of times that a download is resumed
+    spool: Path | None = None  # folder of segments on their way; None: they are not kept
+    cafile: Path | None = None
+    insecure: bool = False
+    description: str | None = None
+    weight: int = 0
+
+
+OtherSettings = HttpStoreSettings | S3Settings | SwiftSettings
+
+
+@frozen(kw_only=True)
+class StoresSettings:
+    """*multiple*: whether ``enabled_backends`` names the stores, so that locations carry the store's id.
+
+    *reserved*: the file stores of the service itself, which no user sees (S-002).
+    """
+
+    multiple: bool = False
+    default: str = "file"
+    filesystems: tuple[FilesystemSettings, ...] = (FilesystemSettings(),)
+    others: tuple[OtherSettings, ...] = ()
+    order: tuple[str, ...] = ()  # the ids as they are configured; empty: the order above
+    reserved: tuple[FilesystemSettings, ...] = ()

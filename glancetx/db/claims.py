@@ -1,0 +1,216 @@
+"""Who works on which image's data, and whether it still lives: leases of processes, and their claims."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence, Set
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+from sqlalchemy import Connection, delete, insert, select, update
+
+from glancetx.db.engine import Engine
+from glancetx.db.own_schema import claims, processes
+from glancetx.db.usage import reserve
+from glancetx.domain.claim import Claim
+from glancetx.domain.errors import DatabaseUnavailable
+from glancetx.domain.image import utc_now
+from glancetx.domain.limits import Limits
+
+LEASE = 18.0
+"""Seconds a process is taken to live after it last said so: with the reaper's interval, others go on within 30."""
+
+
+@frozen(kw_only=True)
+class Process:
+    """What tells one process from all others, also from a later one with the same *pid*.
+
+    *start_time* is in clock ticks since the boot *boot_id*. *pid_namespace* is where the pid means something: two
+    containers may share a host name and a boot.
+    """
+
+    id: str = field(factory=lambda: uuid.uuid4().hex)
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    start_time: int
+
+    def sees(self, other: Process) -> bool:
+        """Whether the pid of *other* can be looked up from here."""
+        place = (self.host, self.boot_id, self.pid_namespace)
+        return place == (other.host, other.boot_id, other.pid_namespace)
+
+
+def this_process() -> Process:
+    """The process we are, under a new id: every service in it has its own."""
+    return Process(
+        host=socket.gethostname(),
+        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        pid_namespace=os.readlink("/proc/self/ns/pid"),
+        pid=os.getpid(),
+        start_time=start_time_of(os.getpid()) or 0,
+    )
+
+
+def start_time_of(pid: int) -> int | None:
+    """When the process *pid* of this host started, in clock ticks; None if there is none, or only its remains."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before may hold anything, even parentheses
+    state, start_time = fields[0], fields[19]
+    return None if state in ("Z", "X") else int(start_time)
+
+
+NOBODY = ""
+"""The process of a claim whose own process is dead, or has given it up."""
+
+
+class Claims:
+    """The claims of all processes on one database. *now* is the time all processes agree on, naive UTC."""
+
+    def __init__(self, engine: Engine, lease: float = LEASE, now: Callable[[], datetime] = utc_now) -> None:
+        self._engine, self._lease, self._now = engine, timedelta(seconds=lease), now
+        self._here = this_process()
+        self._owed: set[str] = set()  # the ids of claims to be abandoned when the database is there again
+        self._renewed = self._trusting_until = datetime.min
+
+    async def register(self, process: Process) -> None:
+        """Say that we are *process*, and that it lives, for the length of a lease from now."""
+        self._here = process
+        self._renewed = self._now()
+        await self.renew(process)
+
+    async def renew(self, process: Process) -> None:
+        """Say again that *process* lives; also if it was forgotten meanwhile."""
+        now = self._now()
+        await self._engine.ensure(_renew, process, now + self._lease)
+        if process.id != self._here.id:
+            return
+        if now - self._renewed > self._lease:  # the database was away, and others may not have renewed theirs yet
+            self._trusting_until = now + self._lease
+        self._renewed = now
+
+    async def retire(self, process: Process) -> None:
+        """Say that *process* ends now. Claims it leaves are orphans at once."""
+        await self._engine.ensure(_forget, process.id)
+
+    async def take(self, claim: Claim) -> None:
+        """Note a claim; its process must be registered, or it is an orphan."""
+        await self._engine.interact(add_claim, claim)
+
+    async def release(self, claim: Claim) -> None:
+        """Remove a claim; to find none is success."""
+        await self._engine.ensure(drop_claim, claim.id)
+
+    async def abandon(self, claim: Claim) -> bool:
+        """Give a claim to nobody, so that it is an orphan; tells whether it still exists.
+
+        :raises DatabaseUnavailable: as `Engine.ensure`; then the next call of `orphans` that succeeds does it.
+        """
+        try:
+            return await self._engine.ensure(_abandon, (claim.id,)) == 1
+        except DatabaseUnavailable:
+            self._owed.add(claim.id)
+            raise
+
+    async def existing(self, claim_ids: Sequence[str]) -> set[str]:
+        """Those of these claims that are there, whosesoever they are."""
+        return await self._engine.read(_existing, claim_ids)
+
+    async def hosts(self) -> set[str]:
+        """The hosts of all processes that live."""
+        return await self._engine.read(_hosts, self._now())
+
+    async def reserve(self, claim: Claim, limits: Limits, needed: int, wanted: int, wait: bool = False) -> int:
+        """Reserve *wanted* bytes more for *claim*, or as many as *limits* leave; returns how many.
+
+        0, if it may *wait*: none are left, and others might leave theirs to it.
+
+        :raises LimitExceeded: if fewer than *needed* are left.
+        :raises StatusConflict: if the claim is not ours any more.
+        """
+        return await self._engine.interact(reserve, claim, limits, needed, wanted, wait)
+
+    async def orphans(self) -> list[Claim]:
+        """The claims of dead processes: unknown ones, gone from this host, or past their lease; and abandoned ones.
+
+        In the same transaction they are given to nobody: a process that was taken for dead and is not cannot save an
+        image with its claim any more. They stay orphans until they are settled. Dead processes are forgotten. The
+        registered process itself never is dead. After we could not renew our own lease in time, nobody is taken for
+        dead for the lack of one, for the length of a lease.
+        """
+        owed = frozenset(self._owed)
+        now = self._now()
+        trusting = now < self._trusting_until or now - self._renewed > self._lease
+        found = await self._engine.ensure(_orphans, datetime.min if trusting else now, self._here, owed)
+        self._owed -= owed
+        return found
+
+
+def add_claim(connection: Connection, claim: Claim) -> None:
+    """Within a transaction: note a claim."""
+    connection.execute(insert(claims).values(asdict(claim)))
+
+
+def drop_claim(connection: Connection, claim_id: str, process: str | None = None) -> bool:
+    """Within a transaction: remove a claim, if it still is that *process*'s; tells whether that was so."""
+    unwanted = delete(claims).where(claims.c.id == claim_id)
+    if process is not None:
+        unwanted = unwanted.where(claims.c.process == process)
+    return connection.execute(unwanted).rowcount == 1
+
+
+def _abandon(connection: Connection, claim_ids: Sequence[str]) -> int:
+    given_up = update(claims).where(claims.c.id.in_(claim_ids)).values(process=NOBODY)
+    return connection.execute(given_up).rowcount
+
+
+def _existing(connection: Connection, claim_ids: Sequence[str]) -> set[str]:
+    return set(connection.execute(select(claims.c.id).where(claims.c.id.in_(claim_ids))).scalars())
+
+
+def _hosts(connection: Connection, now: datetime) -> set[str]:
+    return set(connection.execute(select(processes.c.host).where(processes.c.expires_at >= now)).scalars())
+
+
+def _renew(connection: Connection, process: Process, expires_at: datetime) -> None:
+    values = asdict(process) | {"expires_at": expires_at}
+    mine = update(processes).where(processes.c.id == process.id)
+    if connection.execute(mine.values(expires_at=expires_at)).rowcount == 0:
+        connection.execute(insert(processes).values(values))
+
+
+def _forget(connection: Connection, process_id: str) -> None:
+    connection.execute(delete(processes).where(processes.c.id == process_id))
+
+
+def _orphans(connection: Connection, now: datetime, here: Process, owed: Set[str]) -> list[Claim]:
+    rows = connection.execute(select(processes)).mappings().all()
+    alive = {row["id"] for row in rows if not is_dead(row, now, here)} | {here.id}
+    for row in rows:
+        if row["id"] not in alive:  # its claims are nobody's from here on, so nothing refers to it any more
+            _forget(connection, row["id"])
+    orphans = [
+        Claim(**row)
+        for row in connection.execute(select(claims).order_by(claims.c.id)).mappings()
+        if row["process"] not in alive or row["id"] in owed
+    ]
+    _abandon(connection, [claim.id for claim in orphans])
+    return [evolve(claim, process=NOBODY) for claim in orphans]
+
+
+def is_dead(row: Any, now: datetime, here: Process) -> bool:
+    """Whether the process of a *row* of our processes is gone, as far as *here* can tell."""
+    facts = dict(row)
+    expires_at = facts.pop("expires_at")
+    process = Process(**facts)
+    if here.sees(process) and start_time_of(process.pid) != process.start_time:
+        return True
+    return bool(expires_at < now)

@@ -1,0 +1,186 @@
+"""How the copies of images are: what the auditor has found, and what it is to look at next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, literal, select, update
+
+from glancetx.db.claims import add_claim, drop_claim
+from glancetx.db.dialects import alive
+from glancetx.db.engine import Engine
+from glancetx.db.own_schema import claims, copies
+from glancetx.db.schema import image_locations, images
+from glancetx.domain.claim import Claim
+from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy
+from glancetx.domain.image import Location, utc_now
+from glancetx.domain.status import ACTIVE, DEACTIVATED
+
+DETAIL: Final = 255  # characters
+
+
+class Copies:
+    """The copies of all images of one database."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
+        self._engine, self._now = engine, now
+
+    async def enrol(self) -> int:
+        """Take note of new locations, as looked at when they were made, and forget those that are gone.
+
+        Returns how many are new.
+        """
+        return await self._engine.interact(_enrol)
+
+    async def due(self, before: datetime, limit: int) -> list[Copy]:
+        """Copies nobody looked at since *before* (naive UTC), the longest ago first; *limit* of them at most."""
+        return await self._engine.read(_load, _select_copies().where(copies.c.audited_at < before).limit(limit))
+
+    async def in_state(self, *states: str, limit: int = 1000) -> list[Copy]:
+        """Copies found so when last looked at, the longest ago first."""
+        return await self._engine.read(load_in_state, states, limit)
+
+    async def record(self, copy: Copy, state: str, detail: str | None = None) -> bool:
+        """Write what was found just now; False if the copy is gone, or is being worked on: then it means nothing."""
+        return await self._engine.interact(_record, copy, state, detail, self._now())
+
+    async def others(self, copy: Copy) -> list[Copy]:
+        """The other copies of the same image, those last found sound first."""
+        found = await self._engine.read(_load, _select_copies().where(images.c.id == copy.image_id))
+        return sorted((each for each in found if each.location.id != copy.location.id), key=lambda c: c.state != SOUND)
+
+    async def corrupt(self, locations: Iterable[Location]) -> set[int]:
+        """Which of these locations, by their ids, were found to have other bytes than they should."""
+        return await self._engine.read(_corrupt, [each.id for each in locations if each.id is not None])
+
+    async def begin_repair(self, copy: Copy, claim: Claim) -> bool:
+        """Note the claim; False if the copy is not damaged any more, is gone, or somebody works on the image."""
+        return await self._engine.interact(_begin_repair, copy, claim)
+
+    async def end_repair(self, copy: Copy, claim: Claim, url: str) -> bool:
+        """The copy is at *url*, sound, and the claim is over; False if the image or the claim is gone."""
+        return await self._engine.interact(_end_repair, copy, claim, url, self._now())
+
+    async def counts(self) -> dict[str, int]:
+        """How many copies are in each state."""
+        return await self._engine.read(count_states)
+
+
+def _enrol(connection: Connection) -> int:
+    known = image_locations.outerjoin(copies, copies.c.location_id == image_locations.c.id)
+    made = select(
+        image_locations.c.id, image_locations.c.image_id, literal(UNKNOWN), image_locations.c.created_at
+    ).select_from(known)
+    new = made.where(copies.c.location_id.is_(None), alive(image_locations), image_locations.c.status == "active")
+    added = connection.execute(insert(copies).from_select(["location_id", "image_id", "state", "audited_at"], new))
+    present = select(image_locations.c.id).where(image_locations.c.id == copies.c.location_id, alive(image_locations))
+    connection.execute(delete(copies).where(~present.exists()))
+    return int(added.rowcount)
+
+
+def _select_copies() -> Select[Any]:
+    """What `_copy` reads, of images whose data should be there."""
+    there = copies.join(image_locations, image_locations.c.id == copies.c.location_id)
+    there = there.join(images, images.c.id == image_locations.c.image_id)
+    return (
+        select(
+            images.c.id,
+            image_locations.c.id,
+            image_locations.c.value,
+            image_locations.c.meta_data,
+            images.c.size,
+            images.c.checksum,
+            images.c.os_hash_algo,
+            images.c.os_hash_value,
+            copies.c.state,
+            copies.c.audited_at,
+            copies.c.detail,
+        )
+        .select_from(there)
+        .where(alive(image_locations), image_locations.c.status == "active")
+        .where(alive(images), images.c.status.in_((ACTIVE, DEACTIVATED)))
+        .order_by(copies.c.audited_at, copies.c.location_id)
+    )
+
+
+def load_in_state(connection: Connection, states: Sequence[str], limit: int) -> list[Copy]:
+    """Within a transaction: as `Copies.in_state`."""
+    return _load(connection, _select_copies().where(copies.c.state.in_(states)).limit(limit))
+
+
+def _load(connection: Connection, query: Select[Any]) -> list[Copy]:
+    return [_copy(*row) for row in connection.execute(query)]
+
+
+def _copy(
+    image_id: str,
+    location_id: int,
+    url: str,
+    metadata: str | None,
+    size: int | None,
+    checksum: str | None,
+    algorithm: str | None,
+    digest: str | None,
+    *found: Any,
+) -> Copy:
+    if not (algorithm and digest):
+        algorithm, digest = ("md5", checksum) if checksum else (None, None)
+    state, audited_at, detail = found
+    return Copy(
+        image_id=image_id,
+        location=Location(id=location_id, url=url, metadata=json.loads(metadata) if metadata else {}),
+        size=size,
+        algorithm=algorithm,
+        digest=digest,
+        state=state,
+        audited_at=audited_at,
+        detail=detail,
+    )
+
+
+def _undisturbed(copy: Copy) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that a row of copies is this one, that it is still there, and that nobody works on its image."""
+    location = select(image_locations.c.id).where(image_locations.c.id == copies.c.location_id, alive(image_locations))
+    work = select(claims.c.id).where(claims.c.image_id == copies.c.image_id)
+    return copies.c.location_id == copy.location.id, location.exists(), ~work.exists()
+
+
+def _corrupt(connection: Connection, location_ids: Sequence[int]) -> set[int]:
+    these = copies.c.location_id.in_(location_ids)
+    return set(connection.execute(select(copies.c.location_id).where(these, copies.c.state == CORRUPT)).scalars())
+
+
+def _begin_repair(connection: Connection, copy: Copy, claim: Claim) -> bool:
+    damaged = select(copies.c.state).where(*_undisturbed(copy))
+    if connection.execute(damaged).scalar() not in (CORRUPT, MISSING):
+        return False
+    add_claim(connection, claim)
+    return True
+
+
+def _end_repair(connection: Connection, copy: Copy, claim: Claim, url: str, now: datetime) -> bool:
+    if not drop_claim(connection, claim.id, claim.process):
+        return False
+    found = update(copies).where(*_undisturbed(copy)).values(state=SOUND, audited_at=now, detail=None)
+    if connection.execute(found).rowcount != 1:
+        add_claim(connection, claim)  # what was written is to be undone
+        return False
+    if url != copy.location.url:
+        moved = update(image_locations).where(image_locations.c.id == copy.location.id)
+        connection.execute(moved.values(value=url, updated_at=now))
+    return True
+
+
+def _record(connection: Connection, copy: Copy, state: str, detail: str | None, now: datetime) -> bool:
+    this = update(copies).where(*_undisturbed(copy))
+    values = {"state": state, "audited_at": now, "detail": detail[:DETAIL] if detail else None}
+    return connection.execute(this.values(values)).rowcount == 1
+
+
+def count_states(connection: Connection) -> dict[str, int]:
+    """Within a transaction: as `Copies.counts`."""
+    rows: Sequence[Any] = connection.execute(select(copies.c.state, func.count()).group_by(copies.c.state)).all()
+    return {state: count for state, count in rows}

@@ -1,0 +1,24 @@
+"""What differs between databases, all of it: connecting, errors, and the SQL that is not the same everywhere."""
+
+from __future__ import annotations
+
+from glancetx.db.dialects.choice import make_pools
+from glancetx.db.dialects.expressions import alive, exactly, folds_letters, json_rows, nulls_are_smallest, unindexed
+from glancetx.db.dialects.pools import Fault, Pool, Pools
+from glancetx.db.dialects.statements import as_kept, fetch_row, lock_schema
+
+__all__ = [
+    "Fault",
+    "Pool",
+    "Pools",
+    "alive",
+    "as_kept",
+    "exactly",
+    "fetch_row",
+    "folds_letters",
+    "json_rows",
+    "lock_schema",
+    "make_pools",
+    "nulls_are_smallest",
+    "unindexed",
+]

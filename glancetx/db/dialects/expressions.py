@@ -1,0 +1,109 @@
+"""SQL expressions that each database words in its own way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Dialect, Table, bindparam, false
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import FunctionElement
+from sqlalchemy.types import Boolean, Text
+
+
+def nulls_are_smallest(dialect: Dialect) -> bool:
+    """Whether NULL sorts before every value, and not behind it. Indexes have that order, so it is kept."""
+    return dialect.name != "postgresql"
+
+
+def folds_letters(dialect: Dialect) -> bool:
+    """Whether texts that differ in case or accents only are equal in Glance's columns, and their unique keys."""
+    return dialect.name == "mysql"
+
+
+class json_rows(FunctionElement[str]):  # noqa: N801  # SQL functions are lower case in SQLAlchemy
+    """Aggregates rows into the text of a JSON array of arrays; no rows give ``[]`` or NULL, the order is any.
+
+    Where the database cannot return so long a text, it returns what is not JSON.
+    """
+
+    type = Text()
+    inherit_cache = True
+    name = "json_rows"
+
+
+@compiles(json_rows, "sqlite")
+def _json_rows_sqlite(element: json_rows, compiler: Any, **kwargs: Any) -> str:
+    return f"json_group_array(json_array({compiler.process(element.clauses, **kwargs)}))"
+
+
+@compiles(json_rows, "mysql")
+def _json_rows_mysql(element: json_rows, compiler: Any, **kwargs: Any) -> str:
+    rows = f"JSON_ARRAYAGG(JSON_ARRAY({compiler.process(element.clauses, **kwargs)}))"
+    return f"IF(COUNT(*) = 0, '[]', COALESCE({rows}, '!'))"  # NULL: longer than max_allowed_packet
+
+
+@compiles(json_rows, "postgresql")
+def _json_rows_postgresql(element: json_rows, compiler: Any, **kwargs: Any) -> str:
+    return f"CAST(json_agg(json_build_array({compiler.process(element.clauses, **kwargs)})) AS TEXT)"
+
+
+class unindexed(FunctionElement[Any]):  # noqa: N801
+    """A column, in such words that no index on it is used.
+
+    Nearly all rows are alive, most images are not hidden, and so on; SQLite takes an index that finds half of the
+    table to be as good as one that finds an image's few rows.
+    """
+
+    inherit_cache = True
+    name = "unindexed"
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(unindexed)
+def _unindexed(element: unindexed, compiler: Any, **kwargs: Any) -> str:
+    return str(compiler.process(element.clauses, **kwargs))  # others know how many rows have a value
+
+
+@compiles(unindexed, "sqlite")
+def _unindexed_sqlite(element: unindexed, compiler: Any, **kwargs: Any) -> str:
+    return f"+{compiler.process(element.clauses, **kwargs)}"
+
+
+class exactly(FunctionElement[bool]):  # noqa: N801
+    """Whether a text column holds just this text.
+
+    MySQL's ``=`` sees no difference between ``ops``, ``Ops`` and ``óps``. That may do for names of images; it must not
+    for the names of projects. An index on the column is used all the same.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+    name = "exactly"
+
+    def __init__(self, column: ColumnElement[Any], value: ColumnElement[Any] | str | None) -> None:
+        wanted = value if isinstance(value, ColumnElement) else bindparam(None, value, type_=column.type, unique=True)
+        super().__init__(column, wanted)
+
+    def self_group(self, against: Any = None) -> exactly:
+        """It is a condition already; made one by SQLAlchemy, with ``= 1`` behind it, it would use no index."""
+        return self
+
+
+@compiles(exactly)
+def _exactly(element: exactly, compiler: Any, **kwargs: Any) -> str:
+    left, right = (compiler.process(side, **kwargs) for side in element.clauses)
+    return f"{left} = {right}"
+
+
+@compiles(exactly, "mysql")
+def _exactly_mysql(element: exactly, compiler: Any, **kwargs: Any) -> str:
+    left, right = (compiler.process(side, **kwargs) for side in element.clauses)
+    return f"({left} = {right} AND CAST({left} AS BINARY) = CAST({right} AS BINARY))"
+
+
+def alive(table: Table) -> ColumnElement[bool]:
+    """The condition that a row is not deleted."""
+    return unindexed(table.c.deleted) == false()

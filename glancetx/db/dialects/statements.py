@@ -1,0 +1,55 @@
+"""What is done to a connection differently by each database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from glancetx.db.dialects.mysql import drop_schema_lock, take_schema_lock
+from glancetx.domain.errors import DatabaseUnavailable
+
+SCHEMA_LOCK: Final = 0x676C616E63657478  # "glancetx"
+
+
+@contextmanager
+def lock_schema(connection: Connection) -> Iterator[None]:
+    """Within a transaction that writes: until it ends, nobody else changes the tables by our means.
+
+    :raises DatabaseUnavailable: if somebody else takes longer than a minute.
+    """
+    name = connection.dialect.name
+    if name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})")
+    if name != "mysql":  # SQLite's transactions that write are alone anyway
+        yield
+        return
+    if not take_schema_lock(connection):
+        raise DatabaseUnavailable("Another process has been preparing the database for a minute")
+    try:
+        yield
+    finally:
+        drop_schema_lock(connection)
+
+
+def as_kept(connection: Connection, time: datetime) -> datetime:
+    """*time* as this database keeps it: Glance's columns in MySQL have no fraction of a second."""
+    return time.replace(microsecond=0) if connection.dialect.name == "mysql" else time
+
+
+def fetch_row(connection: Connection, statement: str, parameters: Any) -> Any:
+    """On a connection that only reads: the first row of a statement in the driver's own words, or None.
+
+    That takes a third of SQLAlchemy's time for one. A single statement is a transaction of its own if none has begun.
+    Raises the driver's errors, which the engine knows as well.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()
+    finally:
+        cursor.close()

@@ -1,0 +1,331 @@
+"""The images in the database: each method is one transaction.
+
+Writes are conditional on the status the caller knows; whoever comes second is told (A-090).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
+
+from attrs import evolve
+from sqlalchemy import Connection, Dialect, Select, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from glancetx.db.children import (
+    add_children,
+    add_location,
+    delete_children,
+    reconcile_locations,
+    reconcile_properties,
+    reconcile_tags,
+)
+from glancetx.db.claims import NOBODY, add_claim, drop_claim
+from glancetx.db.dialects import alive, as_kept, exactly, fetch_row, nulls_are_smallest
+from glancetx.db.engine import Engine
+from glancetx.db.filters import complete, select_marker, select_page, visible_by_id
+from glancetx.db.own_schema import claims
+from glancetx.db.rows import COLUMNS, read_image, select_images
+from glancetx.db.schema import images
+from glancetx.db.usage import check_begun, check_create, check_more, take_turn
+from glancetx.domain.claim import IMPORT, STAGE, Claim
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, Invalid, StatusConflict
+from glancetx.domain.image import Image, utc_now
+from glancetx.domain.limits import UNLIMITED, Limits
+from glancetx.domain.query import ImageQuery
+from glancetx.domain.status import DELETED, QUEUED, SAVING, UPLOADING
+from glancetx.domain.text import is_wide
+
+ImageList = list[Image]
+
+_OF_DATA: Final = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value")
+
+
+class Images:
+    """All images of one database. Cancelling any method waits until its transaction is committed or rolled back."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def create(self, image: Image, limits: Limits = UNLIMITED) -> Image:
+        """Insert a new image with its properties, tags and locations; returns it as saved.
+
+        :raises LimitExceeded: if its owner has as many as *limits* allow.
+        :raises ImageExists: if the id is taken, if only by a deleted image.
+        """
+        return await self._engine.interact(_create, image, limits)
+
+    async def get(self, context: RequestContext, image_id: str) -> Image:
+        """The image, if it is not deleted and the caller may see it (A-095).
+
+        All active locations are in it, whatever the caller may know of them.
+
+        :raises ImageNotFound: otherwise.
+        """
+        return await self._engine.read(_get, context, image_id)
+
+    async def list(self, context: RequestContext, query: ImageQuery) -> ImageList:
+        """One page of the images the caller is shown.
+
+        :raises Invalid: if the marker is not an image the caller may see, or a filter or sort key is unknown.
+        """
+        return await self._engine.read(_list, context, query)
+
+    async def status(self, image_id: str) -> str | None:
+        """The status of an image, whoever may see it; None if there is none, or it is deleted."""
+        return await self._engine.read(_status, image_id)
+
+    async def save(
+        self,
+        image: Image,
+        was: str,
+        take: Claim | None = None,
+        release: Claim | None = None,
+        base: Image | None = None,
+    ) -> Image:
+        """Write the whole record, if its status still is *was*; returns it as saved, with its new updated_at.
+
+        In the same transaction the claim *take* is noted and *release* removed. *base* is the record as it was read,
+        from which *image* was made; without one, what others have changed since is overwritten.
+
+        :raises StatusConflict: if the status is another, the image is gone, or *release* is not ours any more;
+            nothing is written then.
+        :raises ImageChanged: if the record is not *base* any more; nothing is written then either.
+        """
+        return await self._engine.interact(save_image, image, was, take, release, base)
+
+    async def extend(self, image: Image, was: str, limits: Limits, more: int, base: Image | None = None) -> Image:
+        """As `save`, where *image* has got locations that hold *more* bytes; its owner may have *limits* at most.
+
+        :raises LimitExceeded: if that would be too much; nothing is written then.
+        :raises StatusConflict, ImageChanged: as `save`.
+        """
+        return await self._engine.interact(_extend, image, was, limits, more, base)
+
+    async def begin(self, image: Image, was: str, claim: Claim, limits: Limits, size: int | None) -> Image:
+        """Write the new status, and note *claim*, for an upload of *size* bytes (None: it is not known yet).
+
+        Returns the whole record, with what others have changed since. The claim's owner may have no more than *limits*,
+        whatever else is begun at the same time.
+
+        :raises LimitExceeded: if that would be too much; nothing is written then.
+        :raises StatusConflict: as `save`.
+        """
+        return await self._engine.interact(_begin, image, was, claim, limits, size)
+
+    async def publish(self, image: Image, was: str, claim: Claim) -> Image:
+        """Write what the data has made of the image, its status and its locations, and remove *claim*.
+
+        What others have changed since stays. Returns the whole record. A database that is away for a while is waited
+        for: so much has been sent.
+
+        :raises StatusConflict: as `save`.
+        """
+        return await self._engine.insist(_publish, image, was, claim)
+
+    async def requeue(self, claim: Claim) -> bool:
+        """Undo an upload, or a staging, that its process did not finish: the image is queued again, the claim dropped.
+
+        Does nothing if the claim is gone; leaves an image alone that is not saving, or uploading, any more. Tells
+        whether it was.
+        """
+        return await self._engine.ensure(_requeue, claim)
+
+    async def delete(self, image: Image, was: str, release: Claim | None = None) -> None:
+        """Mark the image, and all that belongs to it, as deleted, if its status still is *was* (D-049).
+
+        Imports into it are cancelled: their claims are nobody's from then on.
+
+        :raises StatusConflict: as `save`.
+        """
+        await self._engine.interact(_delete, image, was, release)
+
+
+def _create(connection: Connection, image: Image, limits: Limits) -> Image:
+    check_create(connection, image.owner, limits)
+    now = as_kept(connection, image.created_at)
+    image = evolve(
+        image, created_at=now, updated_at=now, tags=tuple(dict.fromkeys(image.tags)), owner=image.owner or None
+    )
+    row = _values(image) | {"id": image.id, "created_at": now, "deleted": False}
+    try:
+        connection.execute(insert(images).values(row))
+    except IntegrityError as error:
+        raise ImageExists(image.id) from error
+    add_children(connection, image.id, image.properties, image.tags, now)
+    return evolve(image, locations=tuple(add_location(connection, image.id, place, now) for place in image.locations))
+
+
+def _get(connection: Connection, context: RequestContext, image_id: str) -> Image:
+    if is_wide(image_id):
+        raise ImageNotFound(image_id)
+    statement, parameters = _compiled_get(connection.dialect, context.is_admin)
+    row = fetch_row(connection, statement, parameters({"wanted": image_id, "project": context.project_id}))
+    if row is None:
+        raise ImageNotFound(image_id)
+    return read_image(connection, row)
+
+
+@cache
+def _compiled_get(dialect: Dialect, is_admin: bool) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
+    """The query behind `get` as text, and how to order its parameters: most requests ask it, so it is made once."""
+    statement = select_images().where(exactly(images.c.id, bindparam("wanted", None)), alive(images))
+    if not is_admin:
+        statement = statement.where(visible_by_id(bindparam("project", None)))
+    return _compile(statement, dialect)
+
+
+def _compile(statement: Select[Any], dialect: Dialect) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
+    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    fixed = {name: value for name, value in compiled.params.items() if value is not None}
+    order = compiled.positiontup
+
+    def parameters(values: Mapping[str, Any]) -> Any:
+        given = {**values, **fixed}
+        return given if order is None else tuple([given[name] for name in order])
+
+    return str(compiled), parameters
+
+
+def _list(connection: Connection, context: RequestContext, query: ImageQuery) -> ImageList:
+    sort = complete(query.sort)
+    marker = None
+    if query.marker is not None:
+        found = connection.execute(select_marker(context, query.marker, sort)).mappings().first()
+        if found is None:
+            raise Invalid(f"No image found with ID {query.marker}")
+        marker = dict(found)
+    small_nulls = nulls_are_smallest(connection.dialect)
+    page = select_page(context, query, sort, marker, small_nulls=small_nulls)
+    return [read_image(connection, row) for row in connection.execute(page).all()]
+
+
+def save_image(
+    connection: Connection, image: Image, was: str, take: Claim | None, release: Claim | None, base: Image | None = None
+) -> Image:
+    """Within a transaction: what `Images.save` does."""
+    if base is not None:
+        _check_unchanged(connection, base, was)
+    now = as_kept(connection, utc_now())
+    image = evolve(image, updated_at=now, tags=tuple(dict.fromkeys(image.tags)), owner=image.owner or None)
+    _update(connection, image.id, was, _values(image))
+    reconcile_properties(connection, image.id, image.properties, now)
+    reconcile_tags(connection, image.id, image.tags, now)
+    locations = reconcile_locations(connection, image.id, image.locations, now)
+    if take is not None:
+        add_claim(connection, take)
+    _release(connection, image.id, was, release)
+    return evolve(image, locations=locations)
+
+
+def hold(connection: Connection, image_id: str) -> bool:
+    """Within a transaction: let nobody else on this server change the image until it ends; False if it is gone.
+
+    On a cluster the other servers do not wait. There whoever commits second fails, and is run again, if both have
+    changed the same row.
+    """
+    found = select(images.c.id).where(images.c.id == image_id, alive(images)).with_for_update()
+    return connection.execute(found).first() is not None
+
+
+def _check_unchanged(connection: Connection, base: Image, was: str) -> None:
+    """:raises StatusConflict, ImageChanged: as `Images.save`."""
+    hold(connection, base.id)
+    row = connection.execute(select_images().where(images.c.id == base.id, alive(images))).first()
+    current = None if row is None else read_image(connection, row)
+    if current is None or current.status != was:
+        raise StatusConflict(base.id, was, current.status if current else None)
+    if current != base:
+        raise ImageChanged(base.id)
+
+
+def _begin(connection: Connection, image: Image, was: str, claim: Claim, limits: Limits, size: int | None) -> Image:
+    if limits != UNLIMITED:
+        turn = take_turn(connection, claim.owner)
+        claim = evolve(claim, turn=turn if size is None else None)
+    _update(connection, image.id, was, {"status": image.status, "updated_at": as_kept(connection, utc_now())})
+    add_claim(connection, claim)
+    check_begun(connection, claim, limits, size)
+    return _present(connection, image.id)
+
+
+def _publish(connection: Connection, image: Image, was: str, claim: Claim) -> Image:
+    if not drop_claim(connection, claim.id, claim.process):
+        return _published(connection, image, was)
+    now = as_kept(connection, utc_now())
+    values = {name: getattr(image, name) for name in ("status", *_OF_DATA)}
+    _update(connection, image.id, was, values | {"updated_at": now})
+    reconcile_locations(connection, image.id, image.locations, now)
+    return _present(connection, image.id)
+
+
+def _published(connection: Connection, image: Image, was: str) -> Image:
+    """The image, if it has the data of *image*: we have been here before, and lost the database when it committed.
+
+    :raises StatusConflict: if not: we were taken for dead, and others have cleaned up after us.
+    """
+    row = connection.execute(select_images().where(images.c.id == image.id, alive(images))).first()
+    present = None if row is None else read_image(connection, row)
+    places = {place.url for place in present.locations} if present else set()
+    if present and present.checksum == image.checksum and places.issuperset(place.url for place in image.locations):
+        return present
+    raise StatusConflict(image.id, was, present.status if present else None)
+
+
+def _present(connection: Connection, image_id: str) -> Image:
+    return read_image(connection, connection.execute(select_images().where(images.c.id == image_id)).one())
+
+
+def _extend(connection: Connection, image: Image, was: str, limits: Limits, more: int, base: Image | None) -> Image:
+    check_more(connection, image.owner, limits, more)
+    return save_image(connection, image, was, None, None, base)
+
+
+def _update(connection: Connection, image_id: str, was: str, values: Mapping[str, Any]) -> None:
+    """:raises StatusConflict: if the image is not in the status *was*."""
+    expected = (images.c.id == image_id, alive(images), images.c.status == was)
+    done = connection.execute(update(images).where(*expected).values(values))
+    if done.rowcount != 1:
+        raise StatusConflict(image_id, was, _status(connection, image_id))
+
+
+def _release(connection: Connection, image_id: str, was: str, claim: Claim | None) -> None:
+    """:raises StatusConflict: if the claim is gone: we were taken for dead, and others have cleaned up after us."""
+    if claim is not None and not drop_claim(connection, claim.id, claim.process):
+        raise StatusConflict(image_id, was, _status(connection, image_id))
+
+
+def _status(connection: Connection, image_id: str) -> str | None:
+    found: str | None = connection.execute(
+        select(images.c.status).where(images.c.id == image_id, alive(images))
+    ).scalar()
+    return found
+
+
+def _requeue(connection: Connection, claim: Claim) -> bool:
+    if not drop_claim(connection, claim.id):
+        return False
+    nothing = dict.fromkeys(_OF_DATA)
+    values = {"status": QUEUED, "updated_at": as_kept(connection, utc_now()), **nothing}
+    status = UPLOADING if claim.kind == STAGE else SAVING
+    unfinished = (images.c.id == claim.image_id, images.c.status == status, alive(images))
+    return connection.execute(update(images).where(*unfinished).values(values)).rowcount == 1
+
+
+def _delete(connection: Connection, image: Image, was: str, release: Claim | None) -> None:
+    now = as_kept(connection, utc_now())
+    values = {"status": DELETED, "deleted": True, "deleted_at": now, "updated_at": now}
+    _update(connection, image.id, was, values)
+    delete_children(connection, image.id, now)
+    # Whoever fills it meanwhile finds that it may not any more, and stops; the reaper sees to what is left.
+    filling = (claims.c.image_id == image.id, claims.c.kind.in_((STAGE, IMPORT)))
+    connection.execute(update(claims).where(*filling).values(process=NOBODY))
+    _release(connection, image.id, was, release)
+
+
+def _values(image: Image) -> dict[str, Any]:
+    """The columns of the image's own row that a save writes."""
+    written = (name for name in COLUMNS if name not in ("id", "created_at"))
+    return {name: getattr(image, name) for name in written}

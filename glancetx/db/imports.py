@@ -1,0 +1,287 @@
+"""Imports in the database: the image, its lock, its task, our claim and our row change together or not at all.
+
+The lock is Glance's: the property ``os_glance_import_task`` (D-045), taken and given back here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from attrs import asdict, evolve
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from glancetx.db.children import LOCK_PROPERTY
+from glancetx.db.claims import NOBODY, add_claim, drop_claim
+from glancetx.db.dialects import alive, as_kept, exactly
+from glancetx.db.engine import Engine
+from glancetx.db.images import save_image
+from glancetx.db.own_schema import claims, imports
+from glancetx.db.rows import read_image, select_images
+from glancetx.db.schema import image_properties, images
+from glancetx.db.tasks import add_task, change_task, find_task
+from glancetx.db.usage import check_begun, take_turn
+from glancetx.domain.claim import DISCARD, Claim
+from glancetx.domain.errors import Conflict, ImportLost, StatusConflict
+from glancetx.domain.image import Image, utc_now
+from glancetx.domain.importing import ImportPlan, ImportRun
+from glancetx.domain.limits import UNLIMITED, Limits
+from glancetx.domain.status import UPLOADING
+from glancetx.domain.task import FAILURE, PENDING, PROCESSING, Task
+
+STALE: Final = timedelta(minutes=60)
+STALE_PENDING: Final = timedelta(minutes=120)
+"""How long a lock holds whose task says nothing; only Glance's own tasks can come to that (A-139)."""
+
+Change = Callable[[Image], Image]
+"""Run within the transaction, on the image as it is then."""
+
+
+class ImportRuns:
+    """All imports of one database."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
+        self._engine, self._now = engine, now
+
+    async def begin(
+        self, was: str, task: Task, run: ImportRun, claim: Claim, change: Change, limits: Limits = UNLIMITED
+    ) -> Image:
+        """Lock the image, change it, and note task, claim and run.
+
+        :raises StatusConflict: if the image's status is not *was* any more.
+        :raises Conflict: if another import holds the lock.
+        :raises LimitExceeded: if that would be more than *limits* allow. In all cases nothing is written.
+        """
+        return await self._engine.interact(_begin, was, task, run, claim, change, limits, self._now())
+
+    async def staged(self, claim: Claim, change: Change) -> Image:
+        """The data of *claim* is staged: change the image, and drop the claim.
+
+        :raises StatusConflict: if the claim is not ours any more, or the image gone; nothing is written then.
+        """
+        return await self._engine.interact(_staged, claim, change)
+
+    async def of_claim(self, claim: Claim) -> ImportRun | None:
+        """The import that goes on, or went on, under *claim*."""
+        return await self._engine.read(_of_claim, claim.id)
+
+    async def take_over(self, orphan: Claim, claim: Claim, leftovers: Collection[Claim]) -> ImportRun | None:
+        """Go on under *claim* with what nobody works on any more. None: somebody else was faster, or it has ended.
+
+        *leftovers* are noted too: claims to what the process that died may have stored.
+        """
+        return await self._engine.interact(_take_over, orphan, claim, leftovers)
+
+    async def leftovers(self, image_id: str) -> list[Claim]:
+        """What attempts for that image may have left in stores."""
+        return await self._engine.read(_leftovers, image_id)
+
+    async def note(self, run: ImportRun, claim: Claim) -> None:
+        """Keep how far *run* is. :raises ImportLost: if it is not ours any more."""
+        await self._engine.ensure(_note, run, claim)
+
+    async def change(self, run: ImportRun, claim: Claim, change: Change) -> Image:
+        """Change the image in the middle of an import. :raises ImportLost: if it is not ours any more."""
+        return await self._engine.interact(_change, run, claim, change)
+
+    async def tell(self, run: ImportRun, claim: Claim, message: str, result: Any) -> None:
+        """Say in the task how far it is. :raises ImportLost: if it is not ours any more."""
+        await self._engine.ensure(_tell, run, claim, message, result)
+
+    async def task_of(self, run: ImportRun) -> Task | None:
+        return await self._engine.read(find_task, run.task_id)
+
+    async def end(
+        self, run: ImportRun, claim: Claim, task: Task, change: Change, leftovers: Collection[Claim] = ()
+    ) -> Image | None:
+        """Change the image, give back its lock, end the task, forget the run; *leftovers* are claims to be noted.
+
+        None, and nothing is done to the image, if it was deleted.
+
+        :raises ImportLost: if the import is not ours any more; nothing is written then.
+        """
+        return await self._engine.interact(_end, run, claim, task, change, leftovers)
+
+    async def give_back(self, run: ImportRun, claim: Claim) -> None:
+        """Leave it to any other process; this attempt does not count."""
+        await self._engine.ensure(_give_back, run, claim)
+
+    async def held(self, claim_ids: Collection[str], process: str) -> set[str]:
+        """Which of these claims still are that process's."""
+        return await self._engine.read(_held, claim_ids, process)
+
+
+def _begin(
+    connection: Connection,
+    was: str,
+    task: Task,
+    run: ImportRun,
+    claim: Claim,
+    change: Change,
+    limits: Limits,
+    now: datetime,
+) -> Image:
+    if limits != UNLIMITED:
+        take_turn(connection, claim.owner)
+    image = _lock_row(connection, run.image_id)
+    if image is None or image.status != was:
+        raise StatusConflict(run.image_id, was, None if image is None else image.status)
+    _take_lock(connection, run.image_id, task.id, now)
+    saved = save_image(connection, change(image), was, claim, None)
+    add_task(connection, task)
+    connection.execute(insert(imports).values(_row(run)))
+    check_begun(connection, claim, limits, claim.reserved)
+    return saved
+
+
+def _lock_row(connection: Connection, image_id: str) -> Image | None:
+    """The image as it is now; nobody changes it before we are done. None if it is deleted."""
+    mine = (exactly(images.c.id, image_id), alive(images))
+    now = as_kept(connection, utc_now())
+    if connection.execute(update(images).where(*mine).values(updated_at=now)).rowcount != 1:
+        return None
+    row = connection.execute(select_images().where(exactly(images.c.id, image_id))).first()
+    return None if row is None else read_image(connection, row)
+
+
+def _take_lock(connection: Connection, image_id: str, task_id: str, now: datetime) -> None:
+    """:raises Conflict: if a task that goes on holds it."""
+    table = image_properties
+    mine = (table.c.image_id == image_id, table.c.name == LOCK_PROPERTY)
+    row = connection.execute(select(table.c.value, table.c.deleted).where(*mine)).first()
+    if row is not None and not row.deleted:
+        _break_lock(connection, row.value, now)
+    values = {"value": task_id, "deleted": False, "deleted_at": None, "updated_at": now}
+    if row is not None:
+        seen = (table.c.value == row.value, table.c.deleted == row.deleted)
+        if connection.execute(update(table).where(*mine, *seen).values(values)).rowcount != 1:
+            raise _busy(image_id)
+        return
+    fresh = {"image_id": image_id, "name": LOCK_PROPERTY, "created_at": now, **values}
+    try:
+        connection.execute(insert(table).values(fresh))
+    except IntegrityError as error:
+        raise _busy(image_id) from error
+
+
+def _busy(image_id: str) -> Conflict:
+    return Conflict(f"New operation on image '{image_id}' is not permitted as prior operation is still in progress")
+
+
+def _break_lock(connection: Connection, task_id: str, now: datetime) -> None:
+    """Return if the task that holds a lock is gone, has ended, or has been silent for too long; then it has failed.
+
+    One of ours is none of that as long as its row is there: whoever dies, it is gone on with.
+
+    :raises Conflict: if it goes on.
+    """
+    if connection.execute(select(imports.c.task_id).where(imports.c.task_id == task_id)).first() is not None:
+        raise Conflict("Image has active task")
+    task = find_task(connection, task_id)
+    if task is None or task.ended:
+        return
+    if now - task.updated_at < (STALE_PENDING if task.status == PENDING else STALE):
+        raise Conflict("Image has active task")
+    change_task(connection, evolve(task, status=FAILURE, message="Expired: another import took the image over."))
+
+
+def _staged(connection: Connection, claim: Claim, change: Change) -> Image:
+    image = _lock_row(connection, claim.image_id)
+    if image is None or not drop_claim(connection, claim.id, claim.process):
+        raise StatusConflict(claim.image_id, UPLOADING, None if image is None else image.status)
+    return save_image(connection, change(image), image.status, None, None)
+
+
+def _of_claim(connection: Connection, claim_id: str) -> ImportRun | None:
+    row = connection.execute(select(imports).where(imports.c.claim == claim_id)).mappings().first()
+    if row is None:
+        return None
+    values = dict(row)
+    return ImportRun(**values | {"plan": ImportPlan.from_json(values["plan"])})
+
+
+def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: Collection[Claim]) -> ImportRun | None:
+    ours = delete(claims).where(claims.c.id == orphan.id, claims.c.process == NOBODY)
+    if connection.execute(ours).rowcount != 1:
+        return None
+    run = _of_claim(connection, orphan.id)
+    if run is None:
+        return None
+    for each in (claim, *leftovers):
+        add_claim(connection, each)
+    run = evolve(run, claim=claim.id, attempts=run.attempts + 1)
+    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+    return run
+
+
+def _leftovers(connection: Connection, image_id: str) -> list[Claim]:
+    mine = select(claims).where(claims.c.image_id == image_id, claims.c.kind == DISCARD)
+    return [Claim(**row) for row in connection.execute(mine).mappings()]
+
+
+def _hold(connection: Connection, run: ImportRun, claim: Claim) -> None:
+    """Make sure that the import is ours until the transaction ends. :raises ImportLost: if it is not."""
+    mine = (claims.c.id == claim.id, claims.c.process == claim.process)
+    if connection.execute(update(claims).where(*mine).values(process=claim.process)).rowcount != 1:
+        raise ImportLost(run.image_id)
+
+
+def _note(connection: Connection, run: ImportRun, claim: Claim) -> None:
+    _hold(connection, run, claim)
+    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+
+
+def _change(connection: Connection, run: ImportRun, claim: Claim, change: Change) -> Image:
+    _hold(connection, run, claim)
+    image = _lock_row(connection, run.image_id)
+    if image is None:
+        raise ImportLost(run.image_id)
+    return save_image(connection, change(image), image.status, None, None)
+
+
+def _tell(connection: Connection, run: ImportRun, claim: Claim, message: str, result: Any) -> None:
+    _hold(connection, run, claim)
+    task = find_task(connection, run.task_id)
+    if task is not None:
+        change_task(connection, evolve(task, status=PROCESSING, message=message, result=result))
+
+
+def _end(
+    connection: Connection, run: ImportRun, claim: Claim, task: Task, change: Change, leftovers: Collection[Claim]
+) -> Image | None:
+    if not drop_claim(connection, claim.id, claim.process):
+        raise ImportLost(run.image_id)
+    image = _lock_row(connection, run.image_id)
+    if image is not None:
+        image = save_image(connection, change(image), image.status, None, None)
+    table = image_properties
+    lock = (table.c.image_id == run.image_id, table.c.name == LOCK_PROPERTY, table.c.value == run.task_id)
+    connection.execute(delete(table).where(*lock))
+    connection.execute(delete(imports).where(imports.c.task_id == run.task_id))
+    change_task(connection, task)
+    for leftover in leftovers:
+        add_claim(connection, leftover)
+    return image
+
+
+def _give_back(connection: Connection, run: ImportRun, claim: Claim) -> None:
+    mine = update(claims).where(claims.c.id == claim.id, claims.c.process == claim.process)
+    if connection.execute(mine.values(process=NOBODY)).rowcount == 1:
+        less = evolve(run, attempts=max(0, run.attempts - 1))
+        connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(less)))
+
+
+def _held(connection: Connection, claim_ids: Collection[str], process: str) -> set[str]:
+    mine = select(claims.c.id).where(claims.c.id.in_(list(claim_ids)), claims.c.process == process)
+    return set(connection.execute(mine).scalars())
+
+
+def _row(run: ImportRun) -> dict[str, Any]:
+    return asdict(run, recurse=False) | {"plan": run.plan.to_json()}
+
+
+def leftover(image_id: str, store: str, attempt: str) -> Claim:
+    """What *attempt* may have left in *store* is to be discarded, by anybody."""
+    return Claim(id=attempt, kind=DISCARD, image_id=image_id, store=store, process=NOBODY)

@@ -1,0 +1,68 @@
+"""One location of an image on its way out: its row, from active over pending_delete to deleted (D-048, D-086)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from glancetx.db.dialects import alive
+from glancetx.db.engine import Engine
+from glancetx.db.schema import image_locations, images
+from glancetx.domain.errors import AttributeForbidden, StatusConflict
+from glancetx.domain.image import Image, Location, utc_now
+
+ACTIVE: Final = "active"
+PENDING_DELETE: Final = "pending_delete"
+DELETED: Final = "deleted"
+
+
+class LocationRows:
+    """The rows of single locations. Each method is one transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def retire(self, image: Image, location: Location) -> None:
+        """Let nobody read *location* any more, because its data is to be deleted.
+
+        :raises AttributeForbidden: if it is the last one that the image has, whatever others remove at the same time.
+        :raises StatusConflict: if the image or the location is not what it was.
+        """
+        await self._engine.interact(_retire, image, location)
+
+    async def restore(self, location: Location) -> None:
+        """The data stays after all."""
+        await self._engine.interact(_move, location, ACTIVE)
+
+    async def forget(self, location: Location) -> None:
+        """The data is gone."""
+        await self._engine.interact(_move, location, DELETED)
+
+
+def _retire(connection: Connection, image: Image, location: Location) -> None:
+    here = (images.c.id == image.id, images.c.status == image.status, alive(images))
+    if connection.execute(update(images).where(*here).values(updated_at=utc_now())).rowcount != 1:
+        raise StatusConflict(image.id, image.status, None)
+    # The image's row is ours until the commit: nobody else removes a location meanwhile.
+    table = image_locations
+    left = select(func.count()).select_from(table).where(table.c.image_id == image.id, *_active())
+    if connection.execute(left.where(table.c.id != location.id)).scalar_one() == 0:
+        raise AttributeForbidden("Cannot remove last location in the image.")
+    mine = update(table).where(table.c.id == location.id, *_active())
+    if connection.execute(mine.values(status=PENDING_DELETE, updated_at=utc_now())).rowcount != 1:
+        raise StatusConflict(image.id, image.status, image.status)
+
+
+def _active() -> tuple[ColumnElement[bool], ...]:
+    return image_locations.c.status == ACTIVE, alive(image_locations)
+
+
+def _move(connection: Connection, location: Location, status: str) -> None:
+    now = utc_now()
+    values: dict[str, Any] = {"status": status, "updated_at": now}
+    if status == DELETED:
+        values |= {"deleted": True, "deleted_at": now}
+    table = image_locations
+    retired = (table.c.id == location.id, table.c.status == PENDING_DELETE, alive(table))
+    connection.execute(update(table).where(*retired).values(values))

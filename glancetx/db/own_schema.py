@@ -1,0 +1,106 @@
+"""Our own tables, beside Glance's: which processes live, what each does to which data, whose turn it is.
+
+And what one of them does for all, how the copies of images are, and how far imports.
+
+Their migrations live in `migrations.versions`; Glance's tools never look at them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+OWN_HEAD: Final = "0004"
+VERSION_TABLE: Final = "glancetx_alembic_version"
+
+metadata = MetaData()
+
+# As alembic would make it; not among the others, since alembic keeps it.
+own_version = Table(
+    VERSION_TABLE,
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+
+processes = Table(
+    "glancetx_processes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("boot_id", String(64), nullable=False),
+    Column("pid_namespace", String(64), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("start_time", BigInteger, nullable=False),
+    Column("expires_at", DateTime, nullable=False),
+)
+
+# No foreign keys: a claim outlives the row of its process, and images belong to Glance's tools, which purge them.
+claims = Table(
+    "glancetx_claims",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(30), nullable=False),
+    Column("image_id", String(36), nullable=False),
+    Column("store", String(255), nullable=False),
+    Column("process", String(32), nullable=False),
+    Column("owner", String(255)),
+    Column("reserved", BigInteger, nullable=False, server_default="0"),
+    Column("turn", BigInteger),  # of the project, when it began; NULL if it needs no more than is reserved
+    Index("ix_glancetx_claims_process", "process"),
+)
+
+# A row is changed by whoever is about to take more of a project's limits: so they do it one after the other.
+projects = Table(
+    "glancetx_projects",
+    metadata,
+    Column("id", String(255), primary_key=True),  # "" for images that belong to no project
+    Column("turn", BigInteger, nullable=False),
+)
+
+# Who does what only one process at a time should do; held as long as that process lives.
+leases = Table(
+    "glancetx_leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("process", String(32), nullable=False),
+)
+
+# What the auditor found at each location when it last looked; `audited_at` is before that when the location was made.
+copies = Table(
+    "glancetx_copies",
+    metadata,
+    Column("location_id", Integer, primary_key=True, autoincrement=False),
+    Column("image_id", String(36), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("audited_at", DateTime, nullable=False),
+    Column("detail", String(255)),
+    Index("ix_glancetx_copies_audited_at", "audited_at"),
+    Index("ix_glancetx_copies_state", "state"),
+)
+
+imports = Table(
+    "glancetx_imports",
+    metadata,
+    Column("task_id", String(36), primary_key=True),
+    Column("image_id", String(36), nullable=False),
+    Column("claim", String(32), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("plan", Text, nullable=False),  # JSON
+    Column("step", String(30), nullable=False),
+    Column("staged", String(255)),
+    Index("ix_glancetx_imports_claim", "claim"),
+)

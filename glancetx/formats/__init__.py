@@ -1,0 +1,1 @@
+"""What disk image formats look like. No framework: bytes go in, facts come out."""

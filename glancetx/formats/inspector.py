@@ -1,0 +1,160 @@
+"""Learns from the bytes of an upload which disk format they are, how big the disk is, and whether they are safe.
+
+The formats themselves are read by oslo.utils, as in Glance; what follows from the findings is decided here (api.md,
+A-103). All of it is plain computing, which hostile content can make slow: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from oslo_utils.imageutils import format_inspector
+
+from glancetx.config.settings import FormatSettings
+from glancetx.domain.errors import FormatMismatch
+
+PIECE: Final = 64 * 1024
+LARGEST_DISK: Final = 2**63 - 1  # what the database can hold
+
+# What the parsers warn of is told to the client; with no handler at all it would be written to stderr.
+logging.getLogger("oslo_utils.imageutils").addHandler(logging.NullHandler())
+
+
+class Inspector:
+    """Looks at content declared as *disk_format*. Only the container format ``bare`` is looked into (*active*).
+
+    Call `feed` with the bytes in order, then `finish` once. When *settled*, what is still to come makes no difference
+    and need not be fed.
+    """
+
+    def __init__(self, disk_format: str | None, container_format: str | None, settings: FormatSettings) -> None:
+        self.active = container_format == "bare"
+        self._declared = disk_format
+        self._settings = settings
+        self._pieces = _Pieces()
+        self._parsers = {name: kind() for name, kind in format_inspector.ALL_FORMATS.items() if name != "raw"}
+        self._feeding = list(self._parsers.values())
+
+    def feed(self, chunks: Sequence[bytes]) -> None:
+        """Look at the next bytes."""
+        for chunk in chunks:
+            if not self.settled:
+                for piece in self._pieces.cut(chunk):
+                    self._show(piece)
+
+    @property
+    def settled(self) -> bool:
+        return not (self.active and self._feeding)
+
+    def finish(self, size: int) -> int | None:
+        """The size in bytes of the disk inside, None if it cannot be known. *size* is the number of all bytes.
+
+        :raises FormatMismatch: if the content is not what was declared, or not safe.
+        """
+        if not self.active:
+            return None
+        if rest := self._pieces.rest():
+            self._show(rest)
+        for parser in self._parsers.values():
+            parser.finish()
+        try:
+            return self._judge(size)
+        except FormatMismatch:
+            raise
+        except Exception as error:  # a parser that breaks on its input: nothing is known about the content then
+            self._mismatch(f"The content cannot be inspected: {error}")
+            return None
+
+    def _show(self, piece: bytes) -> None:
+        for parser in self._feeding[:]:
+            try:
+                parser.eat_chunk(piece)
+                settled = parser.complete and not _matches(parser)
+            except Exception:  # not this format, or a broken one: it may still match by its first bytes
+                settled = True
+            if settled:
+                self._feeding.remove(parser)
+
+    def _judge(self, size: int) -> int | None:
+        found = self._found()
+        if found is None:
+            return None
+        name, parser = found
+        virtual_size: int | None = None
+        if name == self._declared:
+            virtual_size = size if parser is None else parser.virtual_size
+        elif self._declared == "raw":
+            virtual_size = size
+        elif name != "raw" or self._declared in format_inspector.ALL_FORMATS:
+            self._mismatch(f"Image disk_format {self._declared} does not match stream data {name}")
+            return None
+        if virtual_size is not None and not 0 <= virtual_size <= LARGEST_DISK:
+            raise FormatMismatch(f"The image names an impossible disk size: {virtual_size}")
+        if parser is not None:
+            self._check_safety(name, parser)
+        return virtual_size or None
+
+    def _found(self) -> tuple[str, Any] | None:
+        """The format of the content and its parser; None if there are several and that is tolerated."""
+        matches = {name: parser for name, parser in self._parsers.items() if _matches(parser)}
+        if self._declared == "iso" and matches.keys() == {"iso", "gpt"}:
+            del matches["gpt"]  # a CD that also boots from a USB stick
+        if len(matches) > 1:
+            # Also if declared raw: who reads it might see the one format while another was checked.
+            self._mismatch(f"The content is of several formats at once: {', '.join(sorted(matches))}")
+            return None
+        return next(iter(matches.items()), ("raw", None))
+
+    def _check_safety(self, name: str, parser: Any) -> None:
+        """Applies to content declared raw as well: a reader that probes the format would still open it."""
+        try:
+            parser.safety_check()
+        except format_inspector.SafetyCheckFailed as error:
+            tolerated = set(self._settings.gpt_safety_checks_nonfatal) if name == "gpt" else set[str]()
+            if failures := {check: why for check, why in error.failures.items() if check not in tolerated}:
+                reasons = "; ".join(f"{check}: {why}" for check, why in sorted(failures.items()))
+                raise FormatMismatch(f"The {name} content fails safety checks: {reasons}") from None
+        if name == "vmdk":
+            allowed = {kind.lower() for kind in self._settings.vmdk_allowed_types}
+            if parser.vmdktype not in allowed:
+                raise FormatMismatch(f"The vmdk content is of the type {parser.vmdktype}, which is not allowed")
+
+    def _mismatch(self, message: str) -> None:
+        if self._settings.require_image_format_match:
+            raise FormatMismatch(message)
+
+
+def _matches(parser: Any) -> bool:
+    try:
+        return bool(parser.format_match)
+    except Exception:  # some parsers cannot be asked before they have seen enough
+        return False
+
+
+class _Pieces:
+    """Cuts a stream into pieces of one size, so that findings do not depend on how the network cut it.
+
+    It also bounds what a hostile sender of single bytes can cost.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def cut(self, chunk: bytes) -> Iterator[bytes]:
+        view = memoryview(chunk)
+        while view and (self._held or len(view) < PIECE):
+            missing = PIECE - len(self._held)
+            self._held += view[:missing]
+            view = view[missing:]
+            if len(self._held) == PIECE:
+                yield bytes(self._held)
+                self._held.clear()
+        while len(view) >= PIECE:
+            yield bytes(view[:PIECE])
+            view = view[PIECE:]
+        self._held += view
+
+    def rest(self) -> bytes:
+        return bytes(self._held)

@@ -1,0 +1,134 @@
+"""POST of an import: everything that can be checked is checked, then it is noted and begun (api.md, section 4)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from glancetx.access.policy import Policy
+from glancetx.config.settings import ImportSettings
+from glancetx.db.claims import Process
+from glancetx.db.images import Images
+from glancetx.db.imports import ImportRuns
+from glancetx.domain.claim import IMPORT, Claim
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import Conflict, Invalid
+from glancetx.domain.image import Image
+from glancetx.domain.importing import GLANCE_DIRECT, ImportPlan, ImportRequest, ImportRun, begun
+from glancetx.domain.limits import Limits
+from glancetx.domain.status import ACTIVE, UPLOADING
+from glancetx.domain.task import API_IMAGE_IMPORT, Task
+from glancetx.imports.runner import ImportRunner
+from glancetx.interfaces import ILimits
+from glancetx.notifications.events import Events
+from glancetx.operations.tasks import new_task
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.undo import Shielded
+from glancetx.stores.registry import Stores
+
+
+class Imports:
+    """Accepts imports. *multiple*: whether clients know of stores (``enabled_backends``)."""
+
+    def __init__(
+        self,
+        images: Images,
+        runs: ImportRuns,
+        policy: Policy,
+        limits: ILimits,
+        stores: Stores,
+        runner: ImportRunner,
+        events: Events,
+        settings: ImportSettings,
+        process: Process,
+        *,
+        multiple: bool,
+    ) -> None:
+        self._images = images
+        self._runs = runs
+        self._policy = policy
+        self._limits = limits
+        self._stores = stores
+        self._runner = runner
+        self._events = events
+        self._process = process
+        self._multiple = multiple
+        self.methods: Sequence[str] = settings.methods
+
+    async def accept(self, context: RequestContext, image_id: str, request: ImportRequest) -> None:
+        """Begin an import; on return it is noted durably, and is ended whatever happens to this process.
+
+        The checks come in Glance's order, so that of several mistakes the same one is told.
+
+        :raises ImageNotFound, Forbidden, Conflict, Invalid, LimitExceeded: as A-130 to A-141 list them.
+        """
+        if request.method not in self.methods:
+            raise Invalid(f"Unknown import method name '{request.method}'.")
+        image = await self._images.get(context, image_id)
+        check_status(image, request.method)
+        for name in ("container_format", "disk_format"):
+            if getattr(image, name) is None:
+                raise Conflict(f"'{name}' needs to be set before import")
+        self._policy.check_image("modify_image", context, image)
+        stores = self._choose_stores(request)
+        if not request.must_succeed and not self._multiple:
+            raise Invalid(f"All_stores_must_succeed can only be set with enabled_backends {request.uri}")
+        plan = ImportPlan(
+            method=request.method, stores=stores, multiple=self._multiple, must_succeed=request.must_succeed
+        )
+        await self._begin(context, image, request, plan)
+
+    def _choose_stores(self, request: ImportRequest) -> tuple[str, ...]:
+        """:raises Invalid: if the choices contradict (A-131). :raises Conflict: if there is no such store (A-133)."""
+        default = (self._stores.default.identifier,)
+        if not self._multiple:
+            return default
+        if request.all_stores and (request.stores is not None or request.store_header is not None):
+            raise Invalid("All_stores parameter can't be used with x-image-meta-store header or stores parameter")
+        if request.stores is not None and request.store_header is not None:
+            raise Invalid("Stores parameter and x-image-meta-store header can't be both specified")
+        if request.all_stores:
+            return tuple(name for name in self._stores.identifiers if not self._stores.get(name).read_only)
+        named = request.stores if request.store_header is None else (request.store_header,)
+        for name in named or ():
+            if name not in self._stores.identifiers:
+                raise Conflict(f"Store for identifier {name} not found")
+        return tuple(dict.fromkeys(named or default))
+
+    async def _begin(self, context: RequestContext, image: Image, request: ImportRequest, plan: ImportPlan) -> None:
+        given = {"image_id": image.id, "import_req": dict(request.document), "backend": list(plan.stores)}
+        task = new_task(context, API_IMAGE_IMPORT, given, image.id)
+        staged = image.id if plan.method == GLANCE_DIRECT else None
+        claim = Claim(
+            id=uuid.uuid4().hex,
+            kind=IMPORT,
+            image_id=image.id,
+            store="",
+            process=self._process.id,
+            owner=image.owner,
+            reserved=(image.size or 0) * len(plan.stores),
+        )
+        run = ImportRun(
+            task_id=task.id, image_id=image.id, claim=claim.id, host=self._process.host, plan=plan, staged=staged
+        )
+        limits = await self._limits.limits_of(image.owner)
+        # Once it is in the database, somebody has to work on it: a client that leaves now must not keep us from it.
+        await Shielded(self._note_and_launch(image.status, task, run, claim, limits))
+
+    async def _note_and_launch(self, was: str, task: Task, run: ImportRun, claim: Claim, limits: Limits) -> None:
+        saved = await self._runs.begin(was, task, run, claim, lambda each: begun(each, run.plan), limits)
+        reach("import.begun")
+        self._events.task_created(task)
+        self._events.image_updated(saved)
+        self._runner.launch(run, claim)
+
+
+def check_status(image: Image, method: str) -> None:
+    """:raises Conflict: if an image in its status cannot be imported to by this method (A-134).
+
+    While it is being staged it has no size.
+    """
+    if image.status == ACTIVE:
+        raise Conflict("Image with status active cannot be target for import")
+    if method == GLANCE_DIRECT and (image.status != UPLOADING or image.size is None):
+        raise Conflict("Image needs to be staged before 'glance-direct' method can be used")

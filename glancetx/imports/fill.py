@@ -1,0 +1,73 @@
+"""The heart of every import: one pass over the data, which is looked at, hashed, and put into all stores at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, frozen
+from twisted.web.iweb import IBodyProducer
+
+from glancetx.config.settings import FormatSettings
+from glancetx.domain.image import Image, Location
+from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ended
+from glancetx.domain.status import ACTIVE
+from glancetx.imports.work import Work
+from glancetx.interfaces import IStore, Stored
+from glancetx.runtime.threads import Threads
+from glancetx.streams import Digest, Inspection, Tap
+from glancetx.transfer.spread import spread
+
+
+@frozen(kw_only=True)
+class Filled:
+    """What an image is to be when its data is in the stores; *failed* names the stores which do not have it."""
+
+    size: int
+    virtual_size: int | None
+    checksum: str
+    os_hash_algo: str
+    os_hash_value: str
+    stored: Mapping[str, Stored]
+    failed: Mapping[str, BaseException]
+
+    def applied(self, image: Image, plan: ImportPlan) -> Image:
+        """*image* as it is when the import has succeeded."""
+        copies = tuple(Location(url=each.url, metadata=each.metadata) for each in self.stored.values())
+        image = ended(evolve(image, locations=image.locations + copies), plan, self.failed)
+        if plan.method == COPY_IMAGE:
+            return image
+        return evolve(
+            image,
+            size=self.size,
+            virtual_size=self.virtual_size,
+            checksum=self.checksum,
+            os_hash_algo=self.os_hash_algo,
+            os_hash_value=self.os_hash_value,
+        ).to(ACTIVE)
+
+
+class Filler:
+    """Fills stores. *algorithm* is that of the secure hash; hashes are computed in *hashing*."""
+
+    def __init__(self, hashing: Threads, algorithm: str, formats: FormatSettings) -> None:
+        self._hashing, self._algorithm, self._formats = hashing, algorithm, formats
+
+    async def fill(self, image: Image, source: IBodyProducer, stores: Sequence[IStore], work: Work) -> Filled:
+        """Read *source* once, into every store.
+
+        :raises SpreadFailed: if the content is not what the image says it is, or it cannot be stored, or not in all
+            stores that must have it.
+        """
+        md5, multihash = Digest("md5", self._hashing), Digest(self._algorithm, self._hashing)
+        found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
+        tapped = Tap(source, work.limit, found, md5, multihash)
+        outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
+        return Filled(
+            size=work.limit.received,
+            virtual_size=found.virtual_size,
+            checksum=md5.hexdigest,
+            os_hash_algo=self._algorithm,
+            os_hash_value=multihash.hexdigest,
+            stored=outcome.stored,
+            failed=outcome.failed,
+        )

@@ -1,0 +1,206 @@
+"""One import from its beginning to its end: success, or an image that is as it was, and no byte left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import timedelta
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.iweb import IBodyProducer
+
+from glancetx.config.settings import ImportSettings
+from glancetx.db.claims import Claims
+from glancetx.db.images import Images
+from glancetx.db.imports import ImportRuns, leftover
+from glancetx.domain.claim import Claim
+from glancetx.domain.context import service_context
+from glancetx.domain.errors import DataNotFound, ImageNotFound, ImageServiceError, ImportLost
+from glancetx.domain.image import Image, utc_now
+from glancetx.domain.importing import MOST_ATTEMPTS, ImportRun, ended
+from glancetx.domain.status import IMPORTING, QUEUED
+from glancetx.domain.task import FAILURE, SUCCESS, Task
+from glancetx.imports.fill import Filled, Filler
+from glancetx.imports.work import Work
+from glancetx.notifications.events import Events
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.undo import Shielded
+from glancetx.stores.registry import Stores
+from glancetx.transfer.spread import SpreadFailed, attempt_in
+from glancetx.transfer.staging import StagingArea
+
+INTERNAL = "The import failed for a reason that only the service's log tells."
+
+
+class Importer:
+    """Performs imports, one call for each; who calls decides when, and when to stop."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        runs: ImportRuns,
+        images: Images,
+        claims: Claims,
+        stores: Stores,
+        staging: StagingArea,
+        filler: Filler,
+        events: Events,
+        settings: ImportSettings,
+    ) -> None:
+        self._reactor = reactor
+        self._runs = runs
+        self._images = images
+        self._claims = claims
+        self._stores = stores
+        self._staging = staging
+        self._filler = filler
+        self._events = events
+        self._kept = timedelta(hours=settings.task_time_to_live)
+        self._log = Logger()
+
+    async def perform(self, work: Work) -> None:
+        """Do all of it and publish the image. When this raises or is cancelled, nothing was published.
+
+        :raises ImportLost: if it is not ours any more.
+        :raises Exception: what went wrong; `fail` is to be called then.
+        """
+        run = work.run
+        await self._clear(run.image_id)
+        if run.attempts >= MOST_ATTEMPTS:
+            raise ImageServiceError(f"The import was begun {run.attempts} times, and never came to an end.")
+        image = await self._images.get(service_context(), run.image_id)
+        await self._runs.tell(run, work.claim, "", None)
+        task = await self._runs.task_of(run)
+        if task is not None:
+            self._events.task_started(task)
+        reach("import.processing")
+        source = await self._open(image, work)
+        stores = [self._stores.get(name) for name in run.plan.stores]
+        for store in stores:
+            self._events.image_prepared(image, store.identifier)
+        filled = await self._filler.fill(image, source, stores, work)
+        reach("import.stored")
+        await self._succeed(work, filled)
+
+    async def _open(self, image: Image, work: Work) -> IBodyProducer:
+        try:
+            source = await self._staging.open(work.run.staged or image.id)
+        except DataNotFound as error:
+            raise DataNotFound("The staged data is not there any more.") from error
+        if source.length != image.size:
+            source.stopProducing()
+            raise DataNotFound(f"Of {image.size} bytes that were staged, {source.length} are there.")
+        work.total = image.size
+        return source
+
+    async def _succeed(self, work: Work, filled: Filled) -> None:
+        run, now = work.run, self._reactor.seconds()
+        leftovers = await self._discard(run, work.claim, list(filled.failed))
+        task = await self._ended(run, SUCCESS, work.message(now))
+        task = evolve(task, result=work.result(now))
+        image = await self._publish(work, task, filled, leftovers)
+        reach("import.published")
+        if image is None:
+            raise ImageNotFound(run.image_id)
+        for store, error in filled.failed.items():
+            self._log.warn("image {image}: not in {store}: {error!r}", image=image.id, store=store, error=error)
+        for _ in filled.stored:
+            self._events.image_uploaded(image)
+        self._events.image_activated(image)
+        self._events.task_ended(task)
+        await self.unstage(run)
+        reach("import.unstaged")
+
+    async def _publish(self, work: Work, task: Task, filled: Filled, leftovers: Collection[Claim]) -> Image | None:
+        """As soon as this was tried, it matters whether it was done: what is published must not be discarded."""
+        run = work.run
+        work.published = True
+        try:
+            return await Shielded(
+                self._runs.end(run, work.claim, task, lambda image: filled.applied(image, run.plan), leftovers)
+            )
+        except ImportLost:
+            work.published = False
+            raise
+
+    async def undoable(self, work: Work) -> bool:
+        """Whether nothing was published. :raises DatabaseUnavailable: if that cannot be found out now."""
+        return not work.published or bool(await self._claims.existing([work.claim.id]))
+
+    async def fail(self, work: Work, error: BaseException) -> None:
+        """Undo what was done, and say why: the image is queued again, or has the copies it had before.
+
+        :raises ImportLost: if it is not ours any more.
+        """
+        run = work.run
+        cause = error.reason if isinstance(error, SpreadFailed) else error
+        failed = error.failed if isinstance(error, SpreadFailed) else run.plan.stores
+        message = str(cause) if isinstance(cause, ImageServiceError) else INTERNAL
+        leftovers = await self._discard(run, work.claim, run.plan.stores)
+        reach("import.discarded")
+        await self.unstage(run)
+        task = await self._ended(run, FAILURE, message)
+        image = await self._runs.end(run, work.claim, task, _reverted(run, failed), leftovers)
+        reach("import.reverted")
+        self._log.warn("image {image}: the import failed: {why!r}", image=run.image_id, why=cause)
+        if image is not None:
+            self._events.upload_failed(image, cause)
+        self._events.task_ended(task)
+
+    async def clean(self, run: ImportRun, claim: Claim) -> None:
+        """Remove what the attempt under *claim* has stored; what cannot be removed now is noted, for the reaper."""
+        for each in await self._discard(run, claim, run.plan.stores):
+            await self._claims.take(each)
+
+    def leftovers(self, run: ImportRun, claim: Claim) -> list[Claim]:
+        """Claims to all that the attempt under *claim* may have stored, for the reaper."""
+        return [leftover(run.image_id, name, attempt_in(name, claim.id)) for name in run.plan.stores]
+
+    async def _clear(self, image_id: str) -> None:
+        """Discard now what earlier attempts left in any store: it would be in the way of this one."""
+        for each in await self._runs.leftovers(image_id):
+            try:
+                await self._stores.get(each.store).discard(image_id, each.id)
+            except ImageServiceError as error:
+                self._tell_kept(image_id, each.store, error)
+            else:
+                await self._claims.release(each)
+
+    async def unstage(self, run: ImportRun) -> None:
+        """Remove staged data; if that fails, the sweep of the staging area comes back to it."""
+        try:
+            await self._staging.remove(run.staged or run.image_id)
+        except ImageServiceError:
+            self._log.failure("image {image}: what was staged of it stays for now", image=run.image_id)
+
+    async def _discard(self, run: ImportRun, claim: Claim, stores: Collection[str]) -> list[Claim]:
+        """Remove what the attempt has stored in these; returns claims for what could not be removed."""
+        left = []
+        for name in stores:
+            attempt = attempt_in(name, claim.id)
+            try:
+                await self._stores.get(name).discard(run.image_id, attempt)
+            except ImageServiceError as error:
+                self._tell_kept(run.image_id, name, error)
+                left.append(leftover(run.image_id, name, attempt))
+        return left
+
+    def _tell_kept(self, image_id: str, store: str, error: Exception) -> None:
+        self._log.warn("image {image}: {store} keeps data for now: {why!r}", image=image_id, store=store, why=error)
+
+    async def _ended(self, run: ImportRun, status: str, message: str) -> Task:
+        task = await self._runs.task_of(run)
+        if task is None:  # somebody has purged it; what we write then finds no row either
+            task = Task(id=run.task_id, type="", owner="", image_id=run.image_id)
+        return evolve(task, status=status, message=message, result=None, expires_at=utc_now() + self._kept)
+
+
+def _reverted(run: ImportRun, failed: Collection[str]) -> Callable[[Image], Image]:
+    def change(image: Image) -> Image:
+        image = ended(image, run.plan, failed)
+        if image.status != IMPORTING:
+            return image
+        return evolve(image.to(QUEUED), checksum=None, os_hash_algo=None, os_hash_value=None)
+
+    return change

@@ -1,0 +1,180 @@
+"""Which imports run in this process: so many at a time, gone on with after a crash, stopped when they are not ours.
+
+An import's claim says who works on it. Whoever deletes the image gives the claim to nobody; so does the reaper when a
+process has died. A process that finds a claim gone stops, and removes what it has stored: only what is published in
+the transaction that ends the claim stays.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from glancetx.db.claims import Claims, Process
+from glancetx.db.imports import ImportRuns
+from glancetx.domain.claim import Claim
+from glancetx.domain.errors import ImportLost
+from glancetx.domain.importing import ImportRun
+from glancetx.imports.importer import Importer
+from glancetx.imports.work import Work
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.undo import Shielded
+from glancetx.streams import SizeLimit
+from glancetx.transfer.staging import StagingArea
+
+WATCH: Final = 0.5  # seconds between two looks whether claims still are ours
+TELL: Final = 10  # looks between two reports of how far an import is
+
+
+class ImportRunner:
+    """Runs at most *at_once* imports; others wait in the order of their arrival. *size_cap*: bytes of an image."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        runs: ImportRuns,
+        claims: Claims,
+        staging: StagingArea,
+        importer: Importer,
+        process: Process,
+        at_once: int,
+        size_cap: int,
+    ) -> None:
+        self._reactor = reactor
+        self._runs = runs
+        self._claims = claims
+        self._staging = staging
+        self._importer = importer
+        self._process = process
+        self._size_cap = size_cap
+        self._turns = DeferredSemaphore(at_once)
+        self._works: dict[str, Work] = {}
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = reactor
+        self._looks = 0
+        self._stopping = False
+        self._emptied: Deferred[None] | None = None
+        self._log = Logger()
+
+    @property
+    def running(self) -> int:
+        """How many imports are under way here, those that wait included."""
+        return len(self._works)
+
+    def launch(self, run: ImportRun, claim: Claim) -> None:
+        """Begin with *run*, whose *claim* is ours; returns at once."""
+        work = Work(run=run, claim=claim, limit=SizeLimit(self._size_cap), began=self._reactor.seconds())
+        self._works[claim.id] = work
+        if not self._watch.running:
+            self._watch.start(WATCH, now=False).addErrback(
+                lambda failure: self._log.failure("the watch over imports ended", failure)
+            )
+        work.done = Deferred.fromCoroutine(self._run(work))
+        work.done.addErrback(lambda failure: self._log.failure("an import ended badly", failure))
+        work.done.addBoth(self._end, work)
+
+    async def resume(self, orphan: Claim) -> None:
+        """Go on with an import nobody works on, unless its data lies where only others can read it."""
+        run = await self._runs.of_claim(orphan)
+        if run is None:
+            await self._claims.release(orphan)
+            return
+        if self._stopping or await self._is_for_others(run):
+            return
+        claim = evolve(orphan, id=uuid.uuid4().hex, process=self._process.id)
+        leftovers = self._importer.leftovers(run, orphan)
+        taken = await self._runs.take_over(orphan, claim, leftovers)
+        if taken is None:
+            return
+        reach("import.taken")
+        self.launch(taken, claim)
+
+    async def stop(self) -> None:
+        """Stop all imports, so that other processes, or the next start, go on with them. Fires when all have ended."""
+        self._stopping = True
+        for work in list(self._works.values()):
+            _cancel(work)
+        while self._works:
+            self._emptied = self._emptied or Deferred()
+            await self._emptied
+
+    async def _run(self, work: Work) -> None:
+        try:
+            await self._turns.acquire()
+            try:
+                work.began = self._reactor.seconds()
+                await self._importer.perform(work)
+            finally:
+                self._turns.release()
+        except Exception as error:
+            await Shielded(self._undo(work, error))
+
+    async def _undo(self, work: Work, error: Exception) -> None:
+        try:
+            if await self._importer.undoable(work):
+                await self._give_up(work, error)
+        except Exception:
+            self._log.failure("image {image}: an import cannot be ended now", image=work.run.image_id)
+            await self._claims.abandon(work.claim)
+
+    async def _give_up(self, work: Work, error: Exception) -> None:
+        if not isinstance(error, CancelledError | ImportLost):
+            try:
+                await self._importer.fail(work, error)
+                return
+            except ImportLost:
+                self._log.info("image {image}: somebody else has ended its import", image=work.run.image_id)
+        await self._leave(work)
+
+    async def _leave(self, work: Work) -> None:
+        """It is not ours any more, or is to be somebody else's."""
+        await self._importer.clean(work.run, work.claim)
+        if self._stopping:
+            await self._runs.give_back(work.run, work.claim)
+        else:
+            await self.resume(work.claim)
+
+    async def _is_for_others(self, run: ImportRun) -> bool:
+        """Whether its data is staged on another host that lives."""
+        if run.staged is None or run.host == self._process.host:
+            return False
+        if await self._staging.size(run.staged) is not None:
+            return False
+        return run.host in await self._claims.hosts()
+
+    async def _look(self) -> None:
+        """Stop what is not ours any more; now and then, say how far the others are."""
+        self._looks += 1
+        try:
+            held = await self._runs.held(list(self._works), self._process.id)
+            for claim_id, work in list(self._works.items()):
+                if claim_id not in held:
+                    _cancel(work)
+                elif self._looks % TELL == 0 and work.limit.received:
+                    now = self._reactor.seconds()
+                    await self._runs.tell(work.run, work.claim, work.message(now), work.result(now))
+        except ImportLost:
+            return  # the next look sees it
+        except Exception:
+            self._log.failure("cannot look after imports; the next look will try again")
+
+    def _end(self, _: object, work: Work) -> None:
+        del self._works[work.claim.id]
+        if self._works:
+            return
+        if self._watch.running:
+            self._watch.stop()
+        if self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+
+def _cancel(work: Work) -> None:
+    if work.done is not None:
+        work.done.cancel()

@@ -1,0 +1,120 @@
+"""What others may implement: stores, authenticators, limits, notifiers. The docstrings are the contract.
+
+Bytes travel one way only: a `twisted.web.iweb.IBodyProducer` feeds a `twisted.internet.interfaces.IConsumer`.
+Whoever implements these runs in the reactor thread and must not block it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+from twisted.web.iweb import IBodyProducer
+from zope.interface import Attribute, Interface
+
+from glancetx.domain.context import RequestContext
+from glancetx.domain.limits import Limits
+
+HeaderReader = Callable[[str], str | None]
+"""Returns the value of a request header by its name in any case, or None."""
+
+
+@frozen(kw_only=True)
+class Stored:
+    """What a store kept: where (*url*), how much (*size* in bytes), and what it wants remembered (*metadata*)."""
+
+    url: str
+    size: int
+    metadata: Mapping[str, Any] = field(factory=dict)
+
+
+class IStore(Interface):
+    """A place for image data. Every implementation passes `glancetx.testing.stores.StoreTests`."""
+
+    identifier: str = Attribute("The store's id in the configuration (``enabled_backends``), or its scheme.")
+    scheme: str = Attribute("The scheme of its location URIs, such as ``file``.")
+    url_prefix: str = Attribute("What the URIs of data kept here begin with; finds the store of a location without id.")
+    random_access: bool = Attribute("Whether `get` can begin anywhere; if not, a range is refused by the API.")
+    read_only: bool = Attribute("Whether `add` always raises StoreReadOnly.")
+
+    async def start() -> None:
+        """Prepare for use; called once before anything else.
+
+        :raises ConfigurationError: if the store can never work as configured.
+        """
+
+    async def stop() -> None:
+        """Release what `start` acquired. Transfers under way have ended before."""
+
+    async def add(image_id: str, body: IBodyProducer, attempt: str) -> Stored:
+        """Keep all bytes of *body*; on return they are durable and readable at the returned URL, and not before.
+
+        All or nothing: when this raises or is cancelled, nothing is left, and *body* has been stopped. *attempt*
+        (32 hex digits, new for every call) names what is written before the data is complete, so that `discard`
+        finds it after a crash. A producer whose length is known and which delivers another number of bytes fails
+        the call with SizeMismatch. An error with which *body* fails is raised unchanged.
+
+        :raises Conflict: if the image already has data here.
+        :raises StoreFull, StoreWriteDenied, StoreReadOnly, StoreUnavailable: as they say.
+        """
+
+    async def get(url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
+        """Open the data; the producer's *length* is the exact number of bytes it is going to deliver.
+
+        *length* None means to the end; a range that goes beyond the end is cut there, perhaps to nothing. Fewer
+        bytes than announced never look like success: the producer then fails its Deferred. An opened producer must
+        be started or stopped (`stopProducing` before the start closes it).
+
+        :raises DataNotFound: if nothing is there.
+        :raises StoreUnavailable: if the store does not answer.
+        """
+
+    async def size(url: str) -> int:
+        """The number of bytes stored. :raises DataNotFound: if nothing is there."""
+
+    async def delete(url: str) -> None:
+        """Remove the data, durably.
+
+        :raises DataNotFound: if nothing is there, so a repeated call is harmless and tells so.
+        :raises DataInUse: if the store protects it; nothing is changed then.
+        :raises Forbidden: if the store may not delete it; nothing is changed then.
+        """
+
+    async def discard(image_id: str, attempt: str) -> None:
+        """Remove whatever an `add` of *attempt* left that was ended by a crash, complete or not.
+
+        Idempotent; to find nothing is success. Never touches data of another attempt.
+        """
+
+
+class IAuthenticator(Interface):
+    """Says who is asking."""
+
+    challenge: str = Attribute("The value of the WWW-Authenticate header of a 401 answer.")
+
+    async def identify(header: HeaderReader, request_id: str) -> RequestContext:
+        """The context of a request with these headers; called before any byte of the body is read.
+
+        :raises NotAuthenticated: if the credentials are missing or wrong.
+        """
+
+
+class ILimits(Interface):
+    """Says how much projects may have. That they have no more is seen to by who asks."""
+
+    async def limits_of(project_id: str | None) -> Limits:
+        """What the project may have now; asked before images are created and data is stored. None: no project.
+
+        :raises LimitsUnavailable: if that cannot be found out; nothing is stored then.
+        """
+
+
+class INotifier(Interface):
+    """Is told what happened to images, after it happened."""
+
+    def notify(event_type: str, priority: str, payload: Mapping[str, Any] | str) -> None:
+        """Pass on one event (config.md, section 9). Must neither block nor raise.
+
+        *event_type* is Glance's, such as ``image.create``; *priority* is ``info`` or ``error``.
+        """

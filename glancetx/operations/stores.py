@@ -1,0 +1,126 @@
+"""The stores as clients may know them (api.md, A-201, A-202)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from glancetx.access.policy import Policy
+from glancetx.config.store_settings import (
+    MIB,
+    FilesystemSettings,
+    HttpStoreSettings,
+    OtherSettings,
+    S3Settings,
+    StoresSettings,
+    SwiftSettings,
+)
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import NotFound
+from glancetx.interfaces import IStore
+
+SWIFT_MB: Final = 1000 * 1024  # what glance_store calls a MB of Swift
+
+
+@frozen(kw_only=True)
+class StoreEntry:
+    """One store. *properties* are what administrators see of its configuration; no secrets."""
+
+    identifier: str
+    kind: str
+    default: bool = False
+    read_only: bool = False
+    description: str | None = None
+    weight: int = 0
+    properties: Mapping[str, Any] = field(factory=dict)
+
+
+def configured_entries(settings: StoresSettings) -> list[StoreEntry]:
+    """The stores that *settings* describe, in the order of the configuration."""
+    found = {each.identifier: each for each in (*settings.filesystems, *settings.others)}
+    return [
+        StoreEntry(
+            identifier=name,
+            kind=_kind(found[name]),
+            default=name == settings.default,
+            read_only=isinstance(found[name], HttpStoreSettings),
+            description=found[name].description,
+            weight=found[name].weight,
+            properties=_properties(found[name]),
+        )
+        for name in settings.order or found
+    ]
+
+
+def given_entries(stores: Mapping[str, IStore]) -> list[StoreEntry]:
+    """The stores of an application in which the service is embedded; the first one is the default."""
+    return [
+        StoreEntry(identifier=name, kind=store.scheme, default=number == 0, read_only=store.read_only)
+        for number, (name, store) in enumerate(stores.items())
+    ]
+
+
+class StoreDirectory:
+    """Tells which stores there are. *entries* are empty where there is nothing to choose."""
+
+    def __init__(self, entries: Iterable[StoreEntry], policy: Policy) -> None:
+        self._entries = tuple(entries)
+        self._policy = policy
+
+    def list(self) -> tuple[StoreEntry, ...]:
+        """:raises NotFound: if clients cannot choose a store."""
+        if not self._entries:
+            raise NotFound("Multi backend is not supported at this site.")
+        return self._entries
+
+    def list_details(self, context: RequestContext) -> tuple[StoreEntry, ...]:
+        """As `list`, for who may know how the stores are set up. :raises Forbidden: for others."""
+        entries = self.list()
+        self._policy.check("stores_info_detail", context, {})
+        return entries
+
+
+@singledispatch
+def _properties(settings: object) -> Mapping[str, Any]:
+    raise TypeError(settings)
+
+
+@_properties.register
+def _(settings: FilesystemSettings) -> Mapping[str, Any]:
+    return {"data_dir": str(settings.datadir), "chunk_size": settings.chunk_size, "thin_provisioning": False}
+
+
+@_properties.register
+def _(settings: HttpStoreSettings) -> Mapping[str, Any]:
+    return {}
+
+
+@_properties.register
+def _(settings: S3Settings) -> Mapping[str, Any]:
+    return {
+        "s3_store_large_object_size": settings.large_object_size // MIB,
+        "s3_store_large_object_chunk_size": settings.part_size // MIB,
+        "s3_store_thread_pools": settings.most_parts,
+    }
+
+
+@_properties.register
+def _(settings: SwiftSettings) -> Mapping[str, Any]:
+    return {
+        "container": settings.container,
+        "large_object_size": settings.large_object_size // SWIFT_MB,
+        "large_object_chunk_size": settings.segment_size // SWIFT_MB,
+    }
+
+
+def _kind(settings: FilesystemSettings | OtherSettings) -> str:
+    kinds: dict[type, str] = {
+        FilesystemSettings: "file",
+        HttpStoreSettings: "http",
+        S3Settings: "s3",
+        SwiftSettings: "swift",
+    }
+    return kinds[type(settings)]

@@ -1,0 +1,135 @@
+"""Where blocking work runs: named pools of threads, each with a bound.
+
+A thread cannot be stopped. So whoever cancels work that has begun waits for its end: what it did is known then, and
+can be undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, ParamSpec, TypeVar, cast
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorFromThreads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Job(Deferred[Any]):
+    """One call on its way through a pool.
+
+    Differs from other Deferreds in `cancel`: if the function runs already, nothing fires before it has ended.
+    """
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self._work = work
+        self._ticket = Lock()  # taken once: by the thread that runs the job, or by the cancel that forestalls it
+        self._cancelled = False
+
+    def perform(self) -> Callable[[], None] | None:
+        """In a thread: do the work; returns how to tell the reactor thread, or None if cancelled before."""
+        if not self._ticket.acquire(blocking=False):
+            return None
+        try:
+            result = self._work()
+        except BaseException as error:
+            return partial(self._end, self.errback, error)
+        return partial(self._end, self.callback, result)
+
+    def _end(self, fire: Callable[[Any], None], result: Any) -> None:
+        if self._cancelled:
+            self.errback(CancelledError())
+        else:
+            fire(result)
+
+    def cancel(self) -> None:
+        if self.called:
+            super().cancel()
+        elif self._ticket.acquire(blocking=False):
+            self.errback(CancelledError())
+        else:
+            self._cancelled = True
+
+
+class Threads:
+    """At most *size* threads, started as they are needed, for blocking work of one kind.
+
+    Work waits in the order of its arrival. *name* shows up in the names of the threads. *running* tells whether work is
+    accepted.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self._reactor = reactor
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._exits: list[Deferred[None]] = []
+        self._open = 0  # calls begun and not ended
+        self.running = False
+
+    @property
+    def working(self) -> int:
+        """How many threads are busy."""
+        return min(self._open, self.size)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a free thread."""
+        return self._open - self.working
+
+    def start(self) -> None:
+        """Accept work from now on; costs nothing until there is some."""
+        self.running = True
+
+    async def stop(self) -> None:
+        """Refuse new work, wait until all that was accepted has ended, and end the threads."""
+        self.running = False
+        for _ in self._threads:
+            self._queue.put(None)
+        await DeferredList(self._exits)
+        for thread in self._threads:
+            thread.join()  # each has said that it leaves, so this does not wait
+        self._threads, self._exits = [], []
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function in a thread; its result or error becomes ours.
+
+        Cancelling work that still waits for a thread drops it. Cancelling work that has begun waits for its end and
+        then raises CancelledError, whatever the result was.
+
+        :raises RuntimeError: if the pool is not running.
+        """
+        if not self.running:
+            raise RuntimeError(f"The thread pool {self.name} is not running")
+        job = _Job(lambda: function(*args, **kwargs))
+        self._open += 1
+        if len(self._threads) < min(self._open, self.size):
+            self._add_thread()
+        self._queue.put(job)
+        try:
+            return cast(T, await job)
+        finally:
+            self._open -= 1
+
+    def _add_thread(self) -> None:
+        left: Deferred[None] = Deferred()
+        # Daemons: a program that ends without stopping the pool must end. What it loses, a crash would lose too.
+        name = f"{self.name}-{len(self._threads)}"
+        thread = Thread(target=self._work, args=(left,), name=name, daemon=True)
+        self._threads.append(thread)
+        self._exits.append(left)
+        thread.start()
+
+    def _work(self, left: Deferred[None]) -> None:
+        while (job := self._queue.get()) is not None:
+            tell = job.perform()
+            del job  # or the last job's data lives until the next one comes
+            if tell is not None:
+                self._reactor.callFromThread(tell)
+                del tell
+        self._reactor.callFromThread(left.callback, None)

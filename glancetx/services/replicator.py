@@ -1,0 +1,53 @@
+"""The replicator: remakes copies that the auditor found damaged."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from glancetx.db.copies import Copies
+from glancetx.domain.copy import CORRUPT, MISSING, Copy
+from glancetx.services.periodic import PeriodicService
+from glancetx.transfer.repair import Repairs
+
+INTERVAL: Final = 60.0
+BATCH: Final = 1000
+
+
+class Replicator(PeriodicService):
+    """Looks for copies that are corrupt or missing, and has each remade that has a sound sister.
+
+    One that cannot be remade is tried again at the next run, and does not keep others from their turn. Copies that
+    could not be read are left alone: their store may come back.
+    """
+
+    def __init__(self, reactor: IReactorTime, copies: Copies, repairs: Repairs) -> None:
+        super().__init__(reactor, INTERVAL)
+        self._copies, self._repairs = copies, repairs
+        self.repaired = 0
+
+    async def run_once(self) -> int:
+        """Try every damaged copy once; returns how many were remade."""
+        done = 0
+        for copy in await self._copies.in_state(CORRUPT, MISSING, limit=BATCH):
+            done += await self._try(copy)
+        return done
+
+    def status(self) -> dict[str, Any]:
+        return super().status() | {"repaired": self.repaired}
+
+    async def _try(self, copy: Copy) -> bool:
+        try:
+            remade = await self._repairs.repair(copy)
+        except Exception:
+            self._log.failure("image {image}: a copy could not be remade, to be tried again", image=copy.image_id)
+            return False
+        if remade:
+            self.repaired += 1
+            self._log.info(
+                "image {image}: its copy at location {location} was remade",
+                image=copy.image_id,
+                location=copy.location.id,
+            )
+        return remade

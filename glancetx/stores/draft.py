@@ -1,0 +1,143 @@
+"""How a file comes into being in a data directory, all or nothing. Everything here blocks: call it in a thread.
+
+The bytes go to ``.<image id>.<attempt>.part``; when they are on the disk, that file gets its final name, the image id,
+as a second name, and loses the first one. No step ever replaces a file.
+
+To whom does a file with its final name belong, after a crash? It carries the id of its attempt: in an extended
+attribute or, where the file system has none, in the nanoseconds of its modification time. So an attempt's remains are
+told from the data of another one, and Glance may read and delete the file as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from glancetx.domain.errors import Conflict
+from glancetx.runtime.failpoints import reach
+
+MARK: Final = "user.glancetx.attempt"
+FLUSH: Final = 8 * 1024 * 1024  # bytes after which the kernel is told to begin writing, so that the final sync is short
+MOST_CHUNKS: Final = 1024  # that writev takes at once
+
+_NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.ENOSPC, errno.E2BIG)
+
+
+class Draft:
+    """One attempt to write one file. The methods are called one after the other, each in some thread.
+
+    They raise OSError as it comes. After `remove`, nothing of the attempt is left.
+    """
+
+    def __init__(self, folder: Path, image_id: str, attempt: str, file_perm: int = 0) -> None:
+        self.final = folder / image_id
+        self._folder, self._attempt, self._file_perm = folder, attempt, file_perm
+        self._part = folder / f".{image_id}.{attempt}.part"
+        self._descriptor = -1
+        self._written = self._flushed = 0
+
+    def create(self) -> None:
+        """:raises Conflict: if the image has data already."""
+        if os.path.lexists(self.final):
+            raise Conflict("The store holds data of this image already")
+        self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        if self._file_perm:
+            os.fchmod(self._descriptor, self._file_perm)
+        reach("store.created")
+
+    def write(self, chunks: list[bytes]) -> None:
+        """Append the chunks."""
+        if len(chunks) > MOST_CHUNKS:
+            chunks = [b"".join(chunks)]
+        size = sum(map(len, chunks))
+        done = os.writev(self._descriptor, chunks)
+        if done < size:
+            rest = memoryview(b"".join(chunks))[done:]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self._written += size
+        if self._written - self._flushed >= FLUSH:
+            self._start_flush()
+
+    def publish(self) -> None:
+        """Make what was written durable, and visible under its final name.
+
+        :raises Conflict: if another attempt was faster.
+        """
+        reach("store.written")
+        self._mark()
+        os.fsync(self._descriptor)
+        reach("store.synced")
+        try:
+            os.link(self._part, self.final)
+        except FileExistsError:
+            raise Conflict("The store holds data of this image already") from None
+        reach("store.linked")
+        self._part.unlink()
+        sync_folder(self._folder)
+        reach("store.published")
+        self._close()
+
+    def remove(self) -> None:
+        """Undo everything, from whichever state, also of an attempt that some dead process made."""
+        self._close()
+        found = False
+        # The final name goes first: as long as the other one is there, nobody doubts whose file it is.
+        if self._owns_final():
+            self.final.unlink(missing_ok=True)
+            found = True
+        if os.path.lexists(self._part):
+            self._part.unlink(missing_ok=True)
+            found = True
+        if found:
+            sync_folder(self._folder)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    def _start_flush(self) -> None:
+        """Tell the kernel that these pages are not needed: it begins to write them, and drops none that are dirty."""
+        os.posix_fadvise(self._descriptor, self._flushed, self._written - self._flushed, os.POSIX_FADV_DONTNEED)
+        self._flushed = self._written
+
+    def _mark(self) -> None:
+        try:
+            os.setxattr(self._descriptor, MARK, self._attempt.encode())
+        except OSError as error:
+            if error.errno not in _NO_ATTRIBUTES:
+                raise
+            now = os.fstat(self._descriptor)
+            second = now.st_mtime_ns // 10**9 * 10**9
+            os.utime(self._descriptor, ns=(now.st_atime_ns, second + self._nanoseconds()))
+
+    def _owns_final(self) -> bool:
+        try:
+            final = os.stat(self.final, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        try:
+            part = os.stat(self._part, follow_symlinks=False)
+        except FileNotFoundError:
+            pass
+        else:
+            return (part.st_dev, part.st_ino) == (final.st_dev, final.st_ino)
+        try:
+            return os.getxattr(self.final, MARK, follow_symlinks=False) == self._attempt.encode()
+        except OSError:
+            return final.st_mtime_ns % 10**9 == self._nanoseconds()
+
+    def _nanoseconds(self) -> int:
+        return int(self._attempt, 16) % 10**9
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,101 @@
+"""The stores of a service by name, and which of them reads a location."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from twisted.logger import Logger
+
+from glancetx.domain.errors import ConfigurationError, UnknownStore
+from glancetx.domain.image import Location
+from glancetx.interfaces import IStore
+from glancetx.stores.uri import scheme_of
+
+
+class Stores:
+    """Stores by their identifiers. *default* names the one that takes uploads which name none.
+
+    *weights* says which copy is read first: the one in the heaviest store.
+    """
+
+    def __init__(self, stores: Mapping[str, IStore], default: str, weights: Mapping[str, int] | None = None) -> None:
+        if default not in stores:
+            raise ConfigurationError(f"The default store {default} is not one of: {', '.join(stores)}")
+        self._stores = dict(stores)
+        self._weights = dict(weights or {})
+        self._started: list[IStore] = []
+        self._log = Logger()
+        self.default: IStore = self._stores[default]
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The ids of all stores, in the order of the configuration."""
+        return tuple(self._stores)
+
+    async def start(self) -> None:
+        """Start every store; if one cannot start, those that have are stopped again.
+
+        :raises ConfigurationError: what the store says.
+        """
+        try:
+            for store in self._stores.values():
+                await store.start()
+                self._started.append(store)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop what was started, the last one first; if one cannot be stopped, the others are nevertheless."""
+        while self._started:
+            store = self._started.pop()
+            try:
+                await store.stop()
+            except Exception:
+                self._log.failure("the store {store} did not stop as it should", store=store.identifier)
+
+    def get(self, identifier: str) -> IStore:
+        """:raises UnknownStore: if there is none of that name."""
+        try:
+            return self._stores[identifier]
+        except KeyError:
+            raise UnknownStore(f"Store for identifier {identifier} not found") from None
+
+    def for_location(self, location: Location) -> IStore:
+        """The store the location's metadata names; else the first that writes such URLs; else the first of its scheme.
+
+        :raises UnknownStore: if there is none.
+        """
+        return self._stores[self._identify(location)]
+
+    def by_weight(self, locations: Iterable[Location], prefer: Collection[str] = ()) -> list[Location]:
+        """The locations in the order in which they are to be tried (S-006); those of no known store come last.
+
+        Those whose metadata name a store of *prefer* come first (A-111).
+        """
+        ranked = sorted(locations, key=self._rank)
+        return sorted(ranked, key=lambda location: location.metadata.get("store") not in prefer)
+
+    def for_url(self, url: str) -> IStore:
+        """As `for_location`, where nothing but the URL is known. :raises UnknownStore: if there is none."""
+        return self._stores[self._identify_url(url)]
+
+    def _rank(self, location: Location) -> tuple[bool, int]:
+        try:
+            return False, -self._weights.get(self._identify(location), 0)
+        except UnknownStore:
+            return True, 0
+
+    def _identify(self, location: Location) -> str:
+        named = location.metadata.get("store")
+        return str(named) if named in self._stores else self._identify_url(location.url)
+
+    def _identify_url(self, url: str) -> str:
+        scheme = scheme_of(url)
+        candidates = {name: store for name, store in self._stores.items() if store.scheme == scheme}
+        for name, store in candidates.items():
+            if url.startswith(store.url_prefix):
+                return name
+        if candidates:
+            return next(iter(candidates))
+        raise UnknownStore(f"No store reads {scheme} locations")

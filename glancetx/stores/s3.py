@@ -1,0 +1,315 @@
+"""Image data as objects of S3, one bucket for a store (stores.md, section 5)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final
+from xml.sax.saxutils import escape
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from glancetx.config.store_settings import MIB, S3Settings
+from glancetx.domain.errors import (
+    ConfigurationError,
+    Conflict,
+    DataNotFound,
+    Forbidden,
+    StoreUnavailable,
+    StoreWriteDenied,
+)
+from glancetx.interfaces import IStore, Stored
+from glancetx.outgoing.client import Answer, HttpClient
+from glancetx.outgoing.retries import Retries
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.threads import Threads
+from glancetx.runtime.undo import undone_by
+from glancetx.stores.reading import read_object
+from glancetx.stores.s3_requests import S3Api, S3Refusal, document, sha256
+from glancetx.stores.uri import object_place, s3_url
+from glancetx.streams import Intake
+from glancetx.streams.portions import Portions
+
+ATTEMPT: Final = "x-amz-meta-glancetx-attempt"
+MOST_PARTS: Final = 10_000  # of one upload, in S3
+IN_FLIGHT: Final = 32 * MIB  # of parts of one image, in memory; one part in any case
+STEP: Final = 500  # parts after which those of an image of unknown size grow by the size of the first
+
+
+@frozen
+class _Found:
+    """What HEAD tells of an object."""
+
+    size: int
+    attempt: str | None
+
+
+@implementer(IStore)
+class S3Store:
+    """One bucket. Where a location's bucket is another one, that is read, at the configured endpoint.
+
+    Data appears under its name when all of it is there: S3 does that by itself. An object carries the id of its
+    attempt; an upload in parts has a marker beside it, ``IMAGE.ATTEMPT.upload``, which holds its id while it lasts.
+    """
+
+    scheme = "s3"
+    random_access = True
+    read_only = False
+
+    def __init__(
+        self, settings: S3Settings, client: HttpClient, retries: Retries, hashing: Threads, multiple: bool
+    ) -> None:
+        self.identifier = settings.identifier
+        self.url_prefix = s3_url(settings.host, settings.bucket, "")
+        self._settings, self._client, self._retries, self._hashing = settings, client, retries, hashing
+        self._metadata = {"store": settings.identifier} if multiple else {}
+        self._api = S3Api(settings, client, retries, hashing)
+        self._bucket = settings.bucket
+        self._bucket_found = False
+        self._adding: set[str] = set()
+        self._log = Logger()
+
+    async def start(self) -> None:
+        """Nothing is asked: the service may start while its storage is down."""
+        if self._settings.part_size < 5 * MIB:
+            raise ConfigurationError("s3_store_large_object_chunk_size must be at least 5 MB.")
+
+    async def stop(self) -> None:
+        await self._client.close()
+
+    async def add(self, image_id: str, body: IBodyProducer, attempt: str) -> Stored:
+        async with Intake(body) as intake:
+            if image_id in self._adding:
+                raise Conflict("The store is receiving data of this image already")
+            self._adding.add(image_id)
+            try:
+                await self._check_bucket()
+                if await self._head(self._bucket, image_id) is not None:
+                    raise Conflict("The store holds data of this image already")
+                size = await self._add(image_id, Portions(intake, body.length), attempt)
+            finally:
+                self._adding.discard(image_id)
+        return Stored(url=self.url_prefix + image_id, size=size, metadata=self._metadata)
+
+    async def get(self, url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
+        place = object_place(url)
+        found = await self._find(place.container, place.key)
+
+        def ask(headers: Mapping[str, str]) -> Awaitable[Answer]:
+            return self._reading(
+                self._api.call("GET", place.container, place.key, headers=headers, accept=(404, 412), whole=False)
+            )
+
+        missing, stall = "There is no object at the location", self._client.patience.stall
+        return await read_object(ask, found.size, offset, length, missing, self._retries, stall)
+
+    async def size(self, url: str) -> int:
+        place = object_place(url)
+        return (await self._find(place.container, place.key)).size
+
+    async def delete(self, url: str) -> None:
+        place = object_place(url)
+        await self._find(place.container, place.key)
+        try:
+            await self._remove(place.container, place.key)
+        except StoreWriteDenied as error:
+            raise Forbidden("The store may not delete this object") from error
+
+    async def discard(self, image_id: str, attempt: str) -> None:
+        marker = self._marker(image_id, attempt)
+        answer = await self._api.call("GET", self._bucket, marker, accept=(404,))
+        upload = answer.content.decode()
+        if answer.status != 404:
+            await self._abort(image_id, upload)
+            await self._remove(self._bucket, marker)
+        await self._abort_empty(image_id)
+        found = await self._head(self._bucket, image_id)
+        if found is not None and found.attempt == attempt:
+            await self._remove(self._bucket, image_id)
+
+    async def _add(self, image_id: str, portions: Portions, attempt: str) -> int:
+        part, left = self._settings.part_size, portions.left
+        async with undone_by(self.discard, image_id, attempt):
+            if left is not None and part < left < self._settings.large_object_size:
+                headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
+                await self._api.stream(self._bucket, image_id, headers, portions.portion(left))
+            else:
+                size = max(part, -(-(left or 0) // MOST_PARTS))
+                first = await portions.block(size)
+                if await portions.more():
+                    await self._add_parts(image_id, first, size, portions, attempt)
+                else:
+                    await self._put(image_id, first, attempt)
+            reach("store.written")
+        return portions.size
+
+    async def _put(self, key: str, chunks: Sequence[bytes], attempt: str) -> None:
+        headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
+        await self._api.call("PUT", self._bucket, key, headers=headers, body=chunks)
+
+    async def _add_parts(self, image_id: str, first: list[bytes], size: int, portions: Portions, attempt: str) -> None:
+        upload, begun = await self._begin(image_id, attempt)
+        reach("store.created")
+        marker = self._marker(image_id, attempt)
+        await self._put(marker, [upload.encode()], attempt)
+        parts = _Parts(self, image_id, upload, max(1, min(self._settings.most_parts, IN_FLIGHT // size)))
+        try:
+            block, number = first, 0
+            while block:
+                await parts.send(block)
+                number += 1
+                growth = 1 if portions.left is not None else 1 + number // STEP
+                block = await portions.block(size * growth)
+            tags = await parts.finish()
+        except BaseException:
+            await parts.cancel()
+            raise
+        await portions.more()  # the source has ended, and well
+        await self._complete(image_id, upload, tags, portions.size, attempt)
+        reach("store.published")
+        await self._remove(self._bucket, marker)
+        if begun > 1:  # the answer to an earlier try got lost, and with it the name of an upload
+            await self._abort_empty(image_id)
+
+    async def _begin(self, key: str, attempt: str) -> tuple[str, int]:
+        """The name of a new upload, and how many requests it took to get one."""
+        headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
+        if self._settings.checksums:
+            headers["x-amz-checksum-algorithm"] = "SHA256"
+        answer = await self._api.call("POST", self._bucket, key, {"uploads": ""}, headers)
+        upload = document(answer).findtext("UploadId")
+        if not upload:
+            raise StoreUnavailable("The S3 endpoint begins an upload without a name")
+        return upload, answer.tries
+
+    async def send_part(self, key: str, upload: str, number: int, chunks: Sequence[bytes]) -> str:
+        """One part; returns what the completion has to say about it."""
+        query = {"partNumber": str(number), "uploadId": upload}
+        headers, checksum = {}, ""
+        if self._settings.checksums:
+            digest = bytes.fromhex(await self._hashing.run(sha256, chunks))
+            text = b64encode(digest).decode()
+            headers, checksum = {"x-amz-checksum-sha256": text}, f"<ChecksumSHA256>{text}</ChecksumSHA256>"
+        answer = await self._api.call("PUT", self._bucket, key, query, headers, chunks)
+        tag = answer.header("ETag")
+        if not tag:
+            raise StoreUnavailable("The S3 endpoint accepts a part without a tag")
+        return f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag>{checksum}</Part>"
+
+    async def _complete(self, key: str, upload: str, parts: Sequence[str], size: int, attempt: str) -> None:
+        body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{"".join(parts)}'
+        chunks = [f"{body}</CompleteMultipartUpload>".encode()]
+        try:
+            answer = await self._api.call("POST", self._bucket, key, {"uploadId": upload}, body=chunks)
+            document(answer)
+        except S3Refusal as refusal:
+            if refusal.fault.code != "NoSuchUpload":  # else it was completed, and the answer to that got lost
+                raise
+        found = await self._head(self._bucket, key)
+        if found is None or found.size != size or found.attempt not in (attempt, None):
+            raise StoreUnavailable("The S3 endpoint has not put the parts together")
+
+    async def _abort(self, key: str, upload: str) -> None:
+        await self._api.call("DELETE", self._bucket, key, {"uploadId": upload}, accept=(404,))
+
+    async def _abort_empty(self, image_id: str) -> None:
+        """End uploads of this image without a part: one may have died before its marker was written."""
+        answer = await self._api.call("GET", self._bucket, "", {"prefix": image_id, "uploads": ""}, accept=(404, 501))
+        if answer.status >= 300:
+            return
+        for upload in document(answer).findall("Upload"):
+            name = upload.findtext("UploadId") or ""
+            if upload.findtext("Key") == image_id and name and await self._is_empty(image_id, name):
+                await self._abort(image_id, name)
+
+    async def _is_empty(self, key: str, upload: str) -> bool:
+        answer = await self._api.call("GET", self._bucket, key, {"uploadId": upload}, accept=(404,))
+        return answer.status != 404 and document(answer).find("Part") is None
+
+    async def _remove(self, bucket: str, key: str) -> None:
+        await self._api.call("DELETE", bucket, key, accept=(404,))
+
+    async def _head(self, bucket: str, key: str) -> _Found | None:
+        answer = await self._reading(self._api.call("HEAD", bucket, key, accept=(404,)))
+        if answer.status == 404:
+            return None
+        return _Found(int(answer.header("Content-Length") or answer.length or 0), answer.header(ATTEMPT))
+
+    async def _find(self, bucket: str, key: str) -> _Found:
+        found = await self._head(bucket, key)
+        if found is None:
+            raise DataNotFound("There is no object at the location")
+        return found
+
+    async def _check_bucket(self) -> None:
+        """Make the bucket if there is none, and if that is wanted (S-063)."""
+        if self._bucket_found:
+            return
+        answer = await self._api.call("HEAD", self._bucket, accept=(301, 403, 404))
+        if answer.status == 404:
+            if not self._settings.create_bucket:
+                raise StoreUnavailable(
+                    f"The bucket {self._bucket} does not exist in S3. Please set the s3_store_create_bucket_on_put "
+                    "option to add bucket to S3 automatically."
+                )
+            await self._create_bucket()
+        self._bucket_found = True
+
+    async def _create_bucket(self) -> None:
+        region = self._api.region
+        body: list[bytes] = []
+        if region and region != "us-east-1":
+            place = f"<LocationConstraint>{escape(region)}</LocationConstraint>"
+            body = [f"<CreateBucketConfiguration>{place}</CreateBucketConfiguration>".encode()]
+        await self._api.call("PUT", self._bucket, body=body, accept=(409,))
+
+    async def _reading(self, asking: Awaitable[Answer]) -> Answer:
+        """For requests that write nothing: a refusal means that the store cannot be used."""
+        try:
+            return await asking
+        except (StoreWriteDenied, S3Refusal) as error:
+            raise StoreUnavailable(str(error)) from error
+
+    @staticmethod
+    def _marker(image_id: str, attempt: str) -> str:
+        return f"{image_id}.{attempt}.upload"
+
+
+class _Parts:
+    """The parts of one upload: at most *most* under way; each is in memory until it has arrived."""
+
+    def __init__(self, store: S3Store, key: str, upload: str, most: int) -> None:
+        self._store, self._key, self._upload, self._most = store, key, upload, most
+        self._running: deque[Deferred[str]] = deque()
+        self._done: list[str] = []
+        self._number = 0
+
+    async def send(self, chunks: Sequence[bytes]) -> None:
+        """Begin to send the next part, as soon as there is room. Raises what an earlier one failed with."""
+        while len(self._running) >= self._most:
+            await self._oldest()
+        self._number += 1
+        sending = self._store.send_part(self._key, self._upload, self._number, chunks)
+        self._running.append(Deferred.fromCoroutine(sending))
+
+    async def finish(self) -> list[str]:
+        """Wait for all parts; what the completion has to say about them, in their order."""
+        while self._running:
+            await self._oldest()
+        return self._done
+
+    async def cancel(self) -> None:
+        """End those under way, and wait until they have ended."""
+        for part in self._running:
+            part.addErrback(lambda _: "")
+            part.cancel()
+        while self._running:
+            await self._running.popleft()
+
+    async def _oldest(self) -> None:
+        self._done.append(await self._running.popleft())  # whoever cancels this cancels that part, and waits for it

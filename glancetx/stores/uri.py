@@ -1,0 +1,83 @@
+"""Location URIs as Glance writes them (stores.md); the strings in the database are never changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from attrs import field, frozen
+
+from glancetx.domain.errors import DataNotFound, UnknownStore
+
+ALIASES: Final = MappingProxyType(
+    {"filesystem": "file", "https": "http", "s3+http": "s3", "s3+https": "s3"}
+    | {"swift+http": "swift", "swift+https": "swift", "swift+config": "swift"}
+)
+_FILE_PREFIXES: Final = ("file://", "filesystem://")
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of the store that reads *url*. :raises UnknownStore: if it has none."""
+    scheme, separator, _ = url.partition("://")
+    if not separator or not scheme:
+        raise UnknownStore("The location has no scheme")
+    return ALIASES.get(scheme, scheme)
+
+
+def file_url(path: Path) -> str:
+    """The location of an absolute path; nothing is quoted, as in Glance."""
+    return f"file://{path}"
+
+
+def file_path(url: str) -> Path:
+    """The path of a file location.
+
+    Any absolute path is taken, also outside of the present data directory: a database may know files from a directory
+    used earlier, or from one of several; and only the service itself writes file locations. But a path that climbs up
+    (``..``) never came from a store.
+
+    :raises DataNotFound: if this is not such a location: nothing can be there.
+    """
+    prefix = next((prefix for prefix in _FILE_PREFIXES if url.startswith(prefix)), None)
+    path = url[len(prefix) :] if prefix else ""
+    if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise DataNotFound("The location is not that of a file")
+    return Path(path)
+
+
+@frozen
+class ObjectPlace:
+    """An object in a bucket or container. *service* is what stands before them: host, and perhaps a path."""
+
+    scheme: str
+    service: str
+    container: str
+    key: str
+    credentials: str | None = field(default=None, repr=False)
+
+
+def object_place(url: str) -> ObjectPlace:
+    """Take an S3 or Swift location apart as glance_store does: the last two parts are container and object.
+
+    Of credentials, which old versions wrote, the text before the last ``@`` of the host is kept as it is.
+
+    :raises DataNotFound: if this is not such a location: nothing can be there.
+    """
+    scheme, _, rest = url.partition("://")
+    parts = rest.split("?")[0].strip("/").split("/")
+    if len(parts) < 3 or "://" in rest or not all(parts[-2:]):
+        raise DataNotFound("The location is not that of an object")
+    credentials, separator, service = "/".join(parts[:-2]).rpartition("@")
+    return ObjectPlace(scheme, service, parts[-2], parts[-1], credentials if separator else None)
+
+
+def s3_url(host: str, bucket: str, key: str) -> str:
+    """The location of an object of S3: the endpoint is *host*, with a scheme or, for plain HTTP, without (S-060)."""
+    scheme, separator, service = host.rpartition("://")
+    return f"{'s3+https' if separator and scheme == 'https' else 's3'}://{service.strip('/')}/{bucket}/{key}"
+
+
+def swift_url(reference: str, container: str, key: str) -> str:
+    """The location of a Swift object without credentials: *reference* names an account of the configuration."""
+    return f"swift+config://{reference}/{container}/{key}"

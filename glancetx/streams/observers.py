@@ -1,0 +1,159 @@
+"""What looks at the bytes of a transfer: digests, a size limit, the format inspection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from glancetx.config.settings import FormatSettings
+from glancetx.domain.errors import ImageTooLarge
+from glancetx.formats.inspector import Inspector
+from glancetx.runtime.threads import Threads
+from glancetx.streams.interfaces import IObserver
+from glancetx.streams.sinks import CHUNK_COST
+
+HOP: Final = 256 * 1024  # bytes worth a thread hop
+BEHIND: Final = 1 * 1024 * 1024  # bytes that may wait for an observer
+
+
+@implementer(IObserver)
+class Follower:
+    """Calls *work* with the bytes, in order and some at a time, always in a thread of *threads*.
+
+    Bytes are gathered until a hop is worth while. What *work* raises comes out of the next `observe` or of `finish`.
+    """
+
+    def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP) -> None:
+        self._threads, self._work, self._hop = threads, work, hop
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._step: Deferred[None] | None = None  # the call under way
+        self._caught_up: Deferred[None] | None = None
+        self._finished: Deferred[None] | None = None
+        self._error: BaseException | None = None
+
+    def observe(self, chunk: bytes) -> Deferred[None] | None:
+        if self._error is not None:
+            raise self._error
+        self._chunks.append(chunk)
+        self._size += len(chunk) + CHUNK_COST
+        if self._size >= self._hop and self._step is None:
+            self._take_step()
+        if self._size < BEHIND or self._caught_up is not None:
+            return None
+        self._caught_up = Deferred()
+        return self._caught_up
+
+    async def finish(self) -> None:
+        self._finished = Deferred()
+        if self._step is None:
+            self._go_on(None)
+        await self._finished
+        if self._error is not None:
+            raise self._error
+
+    def _take_step(self) -> None:
+        chunks, self._chunks, self._size = self._chunks, [], 0
+        self._step = Deferred.fromCoroutine(self._threads.run(self._work, chunks))
+        self._step.addCallbacks(self._go_on, self._fail)
+        if self._caught_up is not None:
+            caught_up, self._caught_up = self._caught_up, None
+            caught_up.callback(None)
+
+    def _go_on(self, _: object) -> None:
+        self._step = None
+        if self._size >= self._hop or (self._chunks and self._finished is not None):
+            self._take_step()
+        elif self._finished is not None:
+            self._finished.callback(None)
+
+    def _fail(self, failure: Failure) -> None:
+        self._step = None
+        self._error = failure.value
+        self._chunks, self._size = [], 0
+        if self._caught_up is not None:
+            self._caught_up.errback(self._error)
+        if self._finished is not None:
+            self._finished.callback(None)
+
+
+@implementer(IObserver)
+class Digest:
+    """The digest of all bytes: *hexdigest*, once finished. Computed in *threads*, where hashlib holds no lock."""
+
+    def __init__(self, algorithm: str, threads: Threads) -> None:
+        self.algorithm = algorithm
+        self.hexdigest = ""
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        self._follower = Follower(threads, self._update)
+
+    def observe(self, chunk: bytes) -> Deferred[None] | None:
+        return self._follower.observe(chunk)
+
+    async def finish(self) -> None:
+        await self._follower.finish()
+        self.hexdigest = self._hash.hexdigest()
+
+    def _update(self, chunks: list[bytes]) -> None:
+        # One long update rather than many short ones: each of them would have to win the interpreter lock again.
+        self._hash.update(b"".join(chunks))
+
+
+@implementer(IObserver)
+class SizeLimit:
+    """Counts the bytes in *received*; more than *limit* (if there is one) raise ImageTooLarge."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.received = 0
+
+    def observe(self, chunk: bytes) -> None:
+        self.received += len(chunk)
+        if self.limit is not None and self.received > self.limit:
+            raise ImageTooLarge
+
+    async def finish(self) -> None:
+        """Nothing is left to be done."""
+
+
+@implementer(IObserver)
+class Inspection:
+    """Looks whether the content is of its declared format and safe (api.md, A-103); learns *virtual_size*.
+
+    FormatMismatch comes when all bytes were seen, as in Glance. Content may be made so that looking at it is slow, so
+    it is done in *threads*; without them (small content of one's own) in the caller.
+    """
+
+    def __init__(
+        self,
+        disk_format: str | None,
+        container_format: str | None,
+        settings: FormatSettings,
+        threads: Threads | None = None,
+    ) -> None:
+        self.virtual_size: int | None = None
+        self._size = 0
+        self._inspector = Inspector(disk_format, container_format, settings)
+        self._threads = threads
+        self._follower = None if threads is None else Follower(threads, self._inspector.feed)
+
+    def observe(self, chunk: bytes) -> Deferred[None] | None:
+        self._size += len(chunk)
+        if self._inspector.settled:
+            return None
+        if self._follower is not None:
+            return self._follower.observe(chunk)
+        self._inspector.feed([chunk])
+        return None
+
+    async def finish(self) -> None:
+        if self._threads is None or self._follower is None:
+            self.virtual_size = self._inspector.finish(self._size)
+        elif self._inspector.active:
+            await self._follower.finish()
+            self.virtual_size = await self._threads.run(self._inspector.finish, self._size)

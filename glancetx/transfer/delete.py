@@ -1,0 +1,105 @@
+"""DELETE of an image: its data first, then its record, in a way a crash cannot leave half done (api.md, A-035)."""
+
+from __future__ import annotations
+
+import uuid
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from glancetx.access.policy import Policy
+from glancetx.db.claims import Claims
+from glancetx.db.images import Images
+from glancetx.domain.claim import DELETE, Claim
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import ImageLocked, ImageNotFound, Invalid, InvalidTransition, StatusConflict, StoreError
+from glancetx.domain.image import Image
+from glancetx.domain.status import DELETED, IMPORTING, UPLOADING, check_transition
+from glancetx.notifications.events import Events
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.undo import undone_by
+from glancetx.transfer.recovery import Recovery
+from glancetx.transfer.staging import StagingArea
+
+
+class Deletes:
+    """Removes images."""
+
+    def __init__(
+        self,
+        images: Images,
+        claims: Claims,
+        policy: Policy,
+        recovery: Recovery,
+        staging: StagingArea,
+        events: Events,
+        process: str,
+    ) -> None:
+        self._images = images
+        self._claims = claims
+        self._policy = policy
+        self._recovery = recovery
+        self._staging = staging
+        self._log = Logger()
+        self._events = events
+        self._process = process
+
+    async def delete(self, context: RequestContext, image_id: str) -> None:
+        """Remove the image and its data. If the process dies on the way, the reaper ends what was begun.
+
+        :raises ImageNotFound: if there is none, for this caller.
+        :raises Forbidden, ImageLocked: by policy, or because it is protected.
+        :raises Invalid: if its status has no way to deleted.
+        :raises DataInUse, StoreUnavailable: if a store refuses; the image stays.
+        """
+        image = await self._images.get(context, image_id)
+        self._policy.check_image("delete_image", context, image)
+        if image.protected:
+            raise ImageLocked(f"Image {image_id} is protected and cannot be deleted.")
+        try:
+            check_transition(image.status, DELETED)
+        except InvalidTransition as error:
+            raise Invalid(str(error)) from error
+        try:
+            await self._delete(image)
+        except StatusConflict as conflict:
+            if conflict.found in (None, DELETED):
+                raise ImageNotFound(image_id) from conflict
+            raise
+        if image.status in (UPLOADING, IMPORTING):
+            await self._unstage(image)
+        self._events.image_deleted(evolve(image, status=DELETED))
+
+    async def _unstage(self, image: Image) -> None:
+        """The image is gone; what cannot be removed now is left to the sweep of the staging area."""
+        try:
+            await self._staging.remove(image.id)
+        except StoreError:
+            self._log.failure("image {image}: what was staged of it stays for now", image=image.id)
+
+    async def _delete(self, image: Image) -> None:
+        if not image.locations:
+            await self._images.delete(image, was=image.status)
+            return
+        claim = Claim(
+            id=uuid.uuid4().hex,
+            kind=DELETE,
+            image_id=image.id,
+            store=str(image.locations[0].metadata.get("store", "")),
+            process=self._process,
+        )
+        # Data once removed cannot be put back: whatever ends us from here on, somebody has to finish the delete.
+        async with undone_by(self._claims.abandon, claim):
+            await self._claims.take(claim)
+            reach("delete.claimed")
+            await self._remove_data(image, claim)
+            reach("delete.removed")
+            await self._images.delete(image, was=image.status, release=claim)
+        reach("delete.done")
+
+    async def _remove_data(self, image: Image, claim: Claim) -> None:
+        try:
+            await self._recovery.remove_data(image)
+        except StoreError:  # the store refused, nothing is half done: the image stays as it is
+            await self._claims.release(claim)
+            raise

@@ -1,0 +1,131 @@
+"""Putting right what work on an image's data left when it failed, was cancelled, or died with its process.
+
+A `Claim` in the database is the truth: as long as an upload's claim exists the image was not published, so its
+data may be thrown away; as long as a delete's claim exists the delete may not have ended, so it is done again. Imports
+are gone on with, which is told in `glancetx.imports.runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from twisted.logger import Logger
+
+from glancetx.db.claims import Claims
+from glancetx.db.images import Images
+from glancetx.domain.claim import DELETE, DISCARD, IMPORT, REPAIR, STAGE, UPLOAD, Claim
+from glancetx.domain.context import service_context
+from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, UnknownStore
+from glancetx.domain.image import Image, Location
+from glancetx.runtime.failpoints import reach
+from glancetx.stores.registry import Stores
+from glancetx.transfer.staging import StagingArea
+
+
+class Recovery:
+    """Finishes deletes, undoes uploads and stagings; imports that nobody works on are given to *resume*."""
+
+    def __init__(
+        self,
+        images: Images,
+        claims: Claims,
+        stores: Stores,
+        staging: StagingArea,
+        resume: Callable[[Claim], Awaitable[None]],
+    ) -> None:
+        self._images = images
+        self._claims = claims
+        self._stores = stores
+        self._staging = staging
+        self._resume = resume
+        self._log = Logger()
+
+    async def give_up(self, claim: Claim) -> bool:
+        """Undo an upload or a staging that ended early; does nothing if the image was published after all.
+
+        First the claim is given to nobody, so that whatever happens next the reaper will come back to it. Tells
+        whether the image is queued again.
+        """
+        return await self._claims.abandon(claim) and await self.settle(claim)
+
+    async def settle(self, claim: Claim) -> bool:
+        """Do what *claim* asks for; idempotent, and safe to end anywhere: the claim goes last.
+
+        Tells whether an image is queued again.
+        """
+        settle: Mapping[str, Callable[[Claim], Awaitable[bool | None]]] = {
+            UPLOAD: self._undo_upload,
+            REPAIR: self._discard,
+            DISCARD: self._discard,
+            STAGE: self._undo_stage,
+            IMPORT: self._resume,
+            DELETE: self._finish_delete,
+        }
+        return await settle[claim.kind](claim) or False
+
+    async def settle_all(self, claims: Iterable[Claim]) -> int:
+        """`settle` each; one that fails is logged and stays for the next time. Returns how many were settled."""
+        settled = 0
+        for claim in claims:
+            try:
+                await self.settle(claim)
+            except Exception:
+                self._log.failure("image {image}: recovery failed, to be tried again", image=claim.image_id)
+            else:
+                self._log.info("image {image}: {kind} put right", image=claim.image_id, kind=claim.kind)
+                settled += 1
+        return settled
+
+    async def _undo_stage(self, claim: Claim) -> bool:
+        """What another host has staged is not here; that host's sweep finds it."""
+        await self._staging.discard(claim.image_id, claim.id)
+        reach("recovery.unstaged")
+        return await self._images.requeue(claim)
+
+    async def _discard(self, claim: Claim) -> None:
+        await self._discard_data(claim)
+        await self._claims.release(claim)
+
+    async def _undo_upload(self, claim: Claim) -> bool:
+        await self._discard_data(claim)
+        return await self._images.requeue(claim)
+
+    async def _discard_data(self, claim: Claim) -> None:
+        try:
+            store = self._stores.get(claim.store)
+        except UnknownStore:
+            self._log.warn(
+                "image {image}: store {store} is gone, its data stays", image=claim.image_id, store=claim.store
+            )
+        else:
+            await store.discard(claim.image_id, claim.id)
+        reach("recovery.discarded")
+
+    async def _finish_delete(self, claim: Claim) -> None:
+        try:
+            image = await self._images.get(service_context(), claim.image_id)
+        except ImageNotFound:
+            await self._claims.release(claim)
+            return
+        await self.remove_data(image)
+        reach("recovery.removed")
+        try:
+            await self._images.delete(image, was=image.status, release=claim)
+        except StatusConflict:
+            await self._claims.release(claim)
+
+    async def remove_data(self, image: Image) -> None:
+        """Delete every location's data (S-009): what is gone already is fine.
+
+        :raises DataInUse, StoreUnavailable: and then the image stays.
+        """
+        for location in image.locations:
+            await self._remove(image.id, location)
+
+    async def _remove(self, image_id: str, location: Location) -> None:
+        try:
+            store = self._stores.for_location(location)
+            if not store.read_only:  # of those the service only forgets what it knew (S-039)
+                await store.delete(location.url)
+        except (DataNotFound, UnknownStore) as gone:
+            self._log.warn("image {image}: no data to delete ({why})", image=image_id, why=type(gone).__name__)

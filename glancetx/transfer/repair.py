@@ -1,0 +1,107 @@
+"""Remaking a damaged copy from a sound one."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from glancetx.db.copies import Copies
+from glancetx.domain.claim import REPAIR, Claim
+from glancetx.domain.copy import SOUND, Copy
+from glancetx.domain.errors import DataNotFound, StoreUnavailable
+from glancetx.interfaces import IStore, Stored
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.threads import Threads
+from glancetx.runtime.undo import undone_by
+from glancetx.stores.registry import Stores
+from glancetx.streams import IObserver, Tap, Throttle
+from glancetx.transfer.examine import Comparison, Examiner
+from glancetx.transfer.recovery import Recovery
+
+
+class Repairs:
+    """Remakes copies. What is written is compared on the way: wrong bytes are never published."""
+
+    def __init__(
+        self,
+        copies: Copies,
+        stores: Stores,
+        recovery: Recovery,
+        hashing: Threads,
+        throttle: Throttle,
+        process: str,
+    ) -> None:
+        self._copies, self._stores, self._recovery = copies, stores, recovery
+        self._hashing, self._throttle, self._process = hashing, throttle, process
+        self._examiner = Examiner(stores, hashing, throttle)
+        self._log = Logger()
+
+    async def repair(self, copy: Copy) -> bool:
+        """Remake a damaged copy; False if there is no sound one, or somebody works on the image just now.
+
+        The damaged data is removed only after a sound copy was read whole. Killed or cancelled anywhere, the copy
+        is at worst still damaged, and is remade the next time.
+
+        :raises StoreError: if the store does not take it.
+        """
+        origin = await self._find_sound(copy)
+        if origin is None:
+            return False
+        store = self._stores.for_location(copy.location)
+        claim = Claim(
+            id=uuid.uuid4().hex, kind=REPAIR, image_id=copy.image_id, store=store.identifier, process=self._process
+        )
+        async with undone_by(self._recovery.give_up, claim):
+            if not await self._copies.begin_repair(copy, claim):
+                return False
+            reach("repair.begun")
+            with suppress(DataNotFound):
+                await store.delete(copy.location.url)
+            reach("repair.removed")
+            stored = await self._write(copy, origin, store, claim)
+            reach("repair.stored")
+            if await self._copies.end_repair(copy, claim, stored.url):
+                return True
+        await self._recovery.give_up(claim)  # the image was deleted meanwhile
+        return False
+
+    async def _find_sound(self, copy: Copy) -> Copy | None:
+        """Another copy that was just read whole and is sound; what is found of others is noted."""
+        for other in await self._copies.others(copy):
+            finding = await self._examiner.examine(other)
+            await self._copies.record(other, finding.state, finding.detail)
+            if finding.state == SOUND:
+                return other
+            self._log.error(
+                "image {image}: its copy at location {location} cannot mend another: {detail}",
+                image=other.image_id,
+                location=other.location.id,
+                detail=finding.detail,
+            )
+        return None
+
+    async def _write(self, copy: Copy, origin: Copy, store: IStore, claim: Claim) -> Stored:
+        comparison = Comparison(copy, self._hashing)
+        source = await self._stores.for_location(origin.location).get(origin.location.url)
+        checked = Tap(Tap(source, *comparison.observers, self._throttle), _Proof(comparison))
+        stored: Stored = await store.add(copy.image_id, checked, claim.id)
+        return stored
+
+
+@implementer(IObserver)
+class _Proof:
+    """Fails a stream at its end unless it was what it should be; so the store throws it away."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+
+    def observe(self, chunk: bytes) -> None:
+        """Nothing: the comparison has seen it."""
+
+    async def finish(self) -> None:
+        finding = self._comparison.finding
+        if finding.state != SOUND:
+            raise StoreUnavailable(f"The copy changed while it was read: {finding.detail}")

@@ -1,0 +1,167 @@
+"""PUT of image data: from a request's body into a store, and the image from queued to active (api.md, section 3)."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IBodyProducer
+
+from glancetx.access.policy import Policy
+from glancetx.config.settings import FormatSettings, ImagesSettings
+from glancetx.db.claims import Claims
+from glancetx.db.images import Images
+from glancetx.domain.claim import UPLOAD, Claim
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import ImageGone, ImageTooLarge, LimitExceeded, StatusConflict
+from glancetx.domain.image import Image, Location, utc_now
+from glancetx.domain.status import ACTIVE, QUEUED, SAVING
+from glancetx.interfaces import ILimits, IStore, Stored
+from glancetx.notifications.events import Events
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.threads import Threads
+from glancetx.runtime.undo import undone_by
+from glancetx.stores.registry import Stores
+from glancetx.streams import Digest, Inspection, SizeLimit, Tap
+from glancetx.streams.allowance import Allowance
+from glancetx.streams.announced import Announced
+from glancetx.transfer.recovery import Recovery
+
+
+class Uploads:
+    """Puts bodies into stores."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        images: Images,
+        claims: Claims,
+        policy: Policy,
+        limits: ILimits,
+        stores: Stores,
+        recovery: Recovery,
+        hashing: Threads,
+        events: Events,
+        settings: ImagesSettings,
+        formats: FormatSettings,
+        process: str,
+    ) -> None:
+        self._reactor = reactor
+        self._images = images
+        self._claims = claims
+        self._limits = limits
+        self._policy = policy
+        self._stores = stores
+        self._recovery = recovery
+        self._hashing = hashing
+        self._events = events
+        self._settings = settings
+        self._formats = formats
+        self._process = process
+
+    async def upload(
+        self,
+        context: RequestContext,
+        image_id: str,
+        body: IBodyProducer,
+        *,
+        store_name: str | None = None,
+        size: int | None = None,
+    ) -> Image:
+        """Put *body* into a store and activate the image; on any failure it is queued again and no data is left.
+
+        *size* is the number of bytes the caller announces, if it does not follow from the body's own length. No
+        byte of the body is read before everything that can be checked was checked. Cancelling undoes all.
+
+        :raises ImageNotFound, Forbidden, InvalidTransition, StatusConflict, Invalid: before the first byte.
+        :raises LimitExceeded, FormatMismatch, SizeMismatch, StoreError, ClientVanished: after it.
+        :raises ImageGone: if the image was deleted meanwhile.
+        """
+        image = await self._images.get(context, image_id)
+        self._policy.check_image("upload_image", context, image)
+        if image.status == SAVING:
+            raise StatusConflict(image_id, QUEUED, image.status)
+        saving = image.to(SAVING)
+        store = self._stores.get(store_name) if store_name else self._stores.default
+        source = body if size is None else Announced(body, size)
+        claim = Claim(
+            id=uuid.uuid4().hex,
+            kind=UPLOAD,
+            image_id=image_id,
+            store=store.identifier,
+            process=self._process,
+            owner=image.owner,
+            reserved=known_length(source) or 0,
+        )
+        async with undone_by(self._give_up, saving, claim):
+            saving, source = await self._begin(saving, claim, source)
+            reach("upload.saving")
+            self._events.image_updated(saving)
+            self._events.image_prepared(saving, store.identifier)
+            active = await self._move(saving, source, store, claim)
+        reach("upload.active")
+        self._events.image_uploaded(active)
+        self._events.image_activated(active)
+        self._events.image_updated(active)
+        return active
+
+    async def _give_up(self, saving: Image, claim: Claim) -> None:
+        if await self._recovery.give_up(claim):
+            self._events.image_updated(evolve(saving.to(QUEUED), updated_at=utc_now()))
+
+    async def _begin(self, saving: Image, claim: Claim, source: IBodyProducer) -> tuple[Image, IBodyProducer]:
+        """Note that it begins, if limits allow. If nobody knows how much will come, it is allowed as it comes."""
+        size = known_length(source)
+        limits = await self._limits.limits_of(claim.owner)
+        try:
+            if size is not None and size > self._settings.image_size_cap:
+                raise ImageTooLarge
+            begun = await self._images.begin(saving, QUEUED, claim, limits, size)
+        except LimitExceeded as error:
+            self._events.upload_failed(saving, error)
+            raise
+        if size is not None or limits.size_total is None:
+            return begun, source
+        return begun, Tap(source, Allowance(self._reactor, partial(self._claims.reserve, claim, limits)))
+
+    async def _move(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim) -> Image:
+        """From saving to active. If that fails, whoever listens to events is told why, like the client."""
+        try:
+            stored = await self._receive(image, body, store, claim)
+            reach("upload.stored")
+            return await self._publish(stored, claim)
+        except Exception as error:
+            self._events.upload_failed(image, error)
+            raise
+
+    async def _receive(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim) -> Image:
+        """The image as it is to be, its data being in *store*."""
+        algorithm = self._settings.hashing_algorithm
+        md5, multihash = Digest("md5", self._hashing), Digest(algorithm, self._hashing)
+        limit = SizeLimit(self._settings.image_size_cap)
+        found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
+        stored: Stored = await store.add(image.id, Tap(body, limit, found, md5, multihash), claim.id)
+        return evolve(
+            image,
+            size=stored.size,
+            virtual_size=found.virtual_size,
+            checksum=md5.hexdigest,
+            os_hash_algo=algorithm,
+            os_hash_value=multihash.hexdigest,
+            locations=(Location(url=stored.url, metadata=stored.metadata),),
+        )
+
+    async def _publish(self, image: Image, claim: Claim) -> Image:
+        """One conditional update makes the image active and ends the claim."""
+        try:
+            return await self._images.publish(image.to(ACTIVE), SAVING, claim)
+        except StatusConflict as conflict:
+            if conflict.found in (None, "deleted"):
+                raise ImageGone(image.id) from conflict
+            raise
+
+
+def known_length(source: IBodyProducer) -> int | None:
+    return source.length if isinstance(source.length, int) else None

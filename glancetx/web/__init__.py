@@ -1,0 +1,1 @@
+"""HTTP, and only here: read the request, call one operation, write the answer."""

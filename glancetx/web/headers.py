@@ -1,0 +1,26 @@
+"""Reading request headers as text, whatever bytes a client puts into them."""
+
+from __future__ import annotations
+
+from twisted.web.http import Request
+
+from glancetx.interfaces import HeaderReader
+
+
+def read_header(request: Request, name: str) -> str | None:
+    """The last value of that name, or None. Bytes that are not UTF-8 are read as Latin-1, which has a letter for each.
+
+    Twisted's ``getHeader`` of a text raises UnicodeDecodeError instead.
+    """
+    value: bytes | None = request.getHeader(name.encode("ascii"))
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def header_reader(request: Request) -> HeaderReader:
+    """`read_header` of *request*."""
+    return lambda name: read_header(request, name)

@@ -1,0 +1,281 @@
+"""From marked methods to one Klein app: who asks, is a body expected, call the operation, write the answer.
+
+`route` marks a method of a room (images, data ...); `Router.mount` feeds the marked methods to Klein. Every
+request passes through `Router._answer`, so what all routes share is written once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol, TypeVar, cast
+from urllib.parse import quote
+
+from attrs import frozen
+from klein import Klein
+from klein.resource import KleinResource
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from glancetx.config.settings import HttpSettings
+from glancetx.domain.access_rules import any_allows
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import Forbidden, ImageNotFound, Invalid, NotAuthenticated, NotReady
+from glancetx.interfaces import IAuthenticator
+from glancetx.runtime.ongoing import Ongoing
+from glancetx.web.body import read_json
+from glancetx.web.errors import INTERNAL, Problem, problem_of
+from glancetx.web.guarded import GuardedRoutes
+from glancetx.web.headers import header_reader, read_header
+from glancetx.web.middleware import Seen, compressed, seen
+from glancetx.web.request import ImageRequest, has_body
+
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
+READING: Final = (b"GET", b"HEAD")
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9_.:-]+")
+
+
+@frozen(kw_only=True)
+class Answer:
+    """A status and, if *document* is not None, a JSON body."""
+
+    status: int = 200
+    document: Any = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@frozen(kw_only=True)
+class Call:
+    """One request as an operation's method sees it. *limits* are those in force when it came."""
+
+    context: RequestContext
+    request: Request
+    limits: HttpSettings
+
+    @property
+    def query(self) -> bytes:
+        """The raw query string."""
+        uri: bytes = self.request.uri
+        return uri.partition(b"?")[2]
+
+    def header(self, name: str) -> str | None:
+        return read_header(self.request, name)
+
+    async def json(self) -> Any:
+        """The body. :raises Invalid, LimitExceeded: if it is not one JSON document within the limits."""
+        return await read_json(self.request, self.limits)
+
+    def absolute(self, path: str) -> str:
+        """*path* of this service as a URL the client can follow."""
+        return root_url(self.request) + path
+
+
+class Endpoint(Protocol):
+    """An unbound method marked by `route`. A None answer means it wrote the response itself."""
+
+    __name__: str
+
+    def __call__(self, room: Any, call: Call, /, **parts: str) -> Coroutine[Any, Any, Answer | None]: ...
+
+
+Marked = TypeVar("Marked", bound=Callable[..., Coroutine[Any, Any, Answer | None]])
+
+
+@frozen
+class Mark:
+    """What `route` says of a method."""
+
+    method: str
+    path: str
+    body: bool
+    public: bool
+    missing: str | None
+
+
+def route(
+    method: str, path: str, *, body: bool = False, public: bool = False, missing: str | None = None
+) -> Callable[[Marked], Marked]:
+    """Mark a method as the answer to *method* (or several, with blanks between) on *path* (Klein's path syntax).
+
+    *body* False: a request that announces a body is answered 400 (contract row A-008). *public*: nobody is asked
+    for credentials, and the context is an anonymous one. *missing* is what is said of an image that is not there, with
+    ``{}`` for its id.
+    """
+
+    def mark(function: Marked) -> Marked:
+        function.__glancetx_route__ = Mark(method, path, body, public, missing)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class Router:
+    """One Klein app, fed by `mount`, and everything its routes have in common."""
+
+    def __init__(
+        self, authenticator: IAuthenticator, settings: HttpSettings, max_request_id: int, requests: Ongoing
+    ) -> None:
+        self._authenticator = authenticator
+        self._requests = requests
+        self.settings = settings
+        self.open = False  # whether the service behind is ready
+        self._max_request_id = max_request_id
+        self._log = Logger()
+        self._app = Klein()
+        self._app.url_map.merge_slashes = False  # or ``//v2`` would be answered by a redirection
+        unrouted: Any = self._unrouted
+        self._app.handle_errors(NotFound, MethodNotAllowed)(unrouted)
+        self.not_found: Callable[[Request], Answer | None] = lambda request: None
+
+    def mount(self, room: object) -> None:
+        """Add every marked method of *room*."""
+        for name in dir(type(room)):
+            method = getattr(room, name)
+            mark = getattr(method, "__glancetx_route__", None)
+            if mark is not None:
+                self._add(method, mark)
+
+    def _add(self, method: Callable[..., Any], mark: Mark) -> None:
+        def endpoint(request: Request, **parts: str) -> Deferred[None]:
+            return self._requests.run(self._answer(request, method, mark, parts))
+
+        verbs = ["GET", "HEAD"] if mark.method == "GET" else mark.method.split()
+        endpoint.__name__ = f"{mark.method} {mark.path}"
+        self._app.route(mark.path, methods=verbs, endpoint=endpoint.__name__, strict_slashes=True)(endpoint)
+
+    def resource(self) -> KleinResource:
+        return GuardedRoutes(self._app, self._refuse)
+
+    async def _answer(self, request: Request, method: Callable[..., Any], mark: Mark, parts: Mapping[str, str]) -> None:
+        try:
+            request_id = self._request_id(request)
+            if not self.open:
+                raise NotReady("The service is starting or stopping.")
+            context = await self._identify(request, request_id, mark.public)
+            if not mark.body and has_body(request):
+                raise Invalid("A body is not expected with this request.")
+            answer = await method(Call(context=context, request=request, limits=self.settings), **parts)
+        except ImageNotFound as error:
+            self._fail(request, ImageNotFound(error.image_id, mark.missing) if mark.missing else error)
+        except Exception as error:
+            self._fail(request, error)
+        else:
+            if answer is not None:
+                write_answer(request, answer)
+
+    async def _identify(self, request: Request, request_id: str, public: bool) -> RequestContext:
+        if public:
+            return RequestContext(request_id=request_id, read_only=True)
+        context = await self._authenticator.identify(header_reader(request), request_id)
+        if context.access_rules is not None and not any_allows(context.access_rules, *_named(request)):
+            raise NotAuthenticated(self._authenticator.challenge)
+        if context.read_only and request.method not in READING:
+            raise Forbidden("Read-only access")
+        return context
+
+    def _request_id(self, request: Request) -> str:
+        """The client's id if it has one, else a new one; set on the answer (contract row A-006)."""
+        given = read_header(request, "x-openstack-request-id") or ""
+        request_id = given if given.startswith("req-") else f"req-{given or uuid.uuid4()}"
+        valid = not given or (len(given) <= self._max_request_id and _SAFE_ID.fullmatch(given))
+        if not valid:
+            request_id = f"req-{uuid.uuid4()}"
+        request.setHeader(b"x-openstack-request-id", request_id.encode())
+        if not valid:
+            raise Invalid("The request id is too long, or has characters other than letters, digits and _.:-")
+        return request_id
+
+    def _refuse(self, request: Request, error: Exception) -> None:
+        """Answer a request that cannot even be looked for."""
+        try:
+            self._request_id(request)
+        except Invalid as other:
+            error = other
+        self._fail(request, error)
+        request.finish()
+
+    async def _unrouted(self, request: Request, failure: Failure) -> None:
+        """No route: unknown callers learn no more than that they are unknown."""
+        try:
+            answer = self.not_found(request)
+            request_id = self._request_id(request)
+            if answer is None:
+                await self._identify(request, request_id, public=False)
+        except Exception as error:
+            self._fail(request, error)
+        else:
+            if answer is None:
+                self._fail(request, cast(BaseException, failure.value))
+            else:
+                write_answer(request, answer)
+
+    def _fail(self, request: Request, error: BaseException) -> None:
+        """Tell the client, or end the connection if the answer has begun (a short body must not look whole)."""
+        if getattr(request, "_disconnected", False) or request.finished:
+            if not isinstance(error, CancelledError):
+                self._log.debug("client gone: {error!r}", error=error)
+            return
+        problem = problem_of(error, request.method.decode("latin-1"))
+        if problem is None:
+            self._log.failure("{method} {path}", Failure(error), method=request.method, path=request.path)
+            problem = INTERNAL
+        if request.startedWriting:
+            self._log.warn("aborted after the first byte: {error!r}", error=error)
+            abort(request)
+        else:
+            write_problem(request, problem)
+
+
+def _named(request: Request) -> tuple[str, str]:
+    """Method and path as access rules name them: the path by which routes are found, below where we are mounted."""
+    parts = [*(request.prepath or []), *(request.postpath or [])][len(_mount(request)) :]
+    return request.method.decode(), "/" + b"/".join(parts).decode()
+
+
+def _mount(request: Request) -> list[bytes]:
+    mount: list[bytes] = getattr(request, "glancetx_mount", [])
+    return mount
+
+
+def root_url(request: Request) -> str:
+    """The URL of the place where the service is mounted, as the client wrote it."""
+    how: Seen | None = getattr(request, "glancetx_seen", None)
+    mount: list[bytes] = getattr(request, "glancetx_mount", [])
+    return "/".join([(how or seen(request, believing=False)).url, *(quote(part, safe="") for part in mount)])
+
+
+def abort(request: Request) -> None:
+    if isinstance(request, ImageRequest):
+        request.abort()
+    else:
+        transport: Any = request.transport
+        transport.abortConnection()
+
+
+def write_answer(request: Request, answer: Answer) -> None:
+    """Write status, headers and body; Klein finishes the request."""
+    for name, value in answer.headers:
+        request.setHeader(name.encode(), value.encode())
+    if answer.document is None:
+        _write(request, answer.status, "text/html; charset=UTF-8", b"")
+    else:
+        _write(request, answer.status, "application/json", compressed(request, _to_json(answer.document).encode()))
+
+
+def write_problem(request: Request, problem: Problem) -> None:
+    for name, value in problem.headers:
+        request.setHeader(name.encode(), value.encode())
+    content_type, body = problem.body(read_header(request, "accept") or "")
+    _write(request, problem.status, content_type, compressed(request, body))
+
+
+def _write(request: Request, status: int, content_type: str, body: bytes) -> None:
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", content_type.encode())
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.write(body)

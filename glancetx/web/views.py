@@ -1,0 +1,92 @@
+"""From domain objects to JSON documents, with Glance's names and order (api.md, section 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from glancetx.config.settings import ImagesSettings
+from glancetx.domain.image import Image, Location
+
+HIDDEN_PROPERTIES = frozenset({"os_glance_stage_host", "os_glance_hash_op_host"})
+ByWeight = Callable[[Sequence[Location]], Sequence[Location]]
+
+
+def moment(time: datetime) -> str:
+    """``2026-01-31T23:59:59Z`` (contract row A-011)."""
+    return f"{time.isoformat(timespec='seconds')}Z"
+
+
+def location_view(location: Location) -> dict[str, Any]:
+    """One copy of an image's data."""
+    return {"url": location.url, "metadata": dict(location.metadata)}
+
+
+class ImageViews:
+    """Images as documents. *by_weight* orders locations as a download would try them; *multiple* shows stores."""
+
+    def __init__(self, settings: ImagesSettings, by_weight: ByWeight, *, multiple: bool) -> None:
+        self._settings = settings
+        self._by_weight = by_weight
+        self._multiple = multiple
+
+    def image(self, image: Image) -> dict[str, Any]:
+        """One image (A-020)."""
+        document: dict[str, Any] = {
+            name: "" if value is None and name not in self._settings.custom.schemas else value
+            for name, value in image.properties.items()
+            if name not in HIDDEN_PROPERTIES
+        }
+        document |= {
+            "name": image.name,
+            "disk_format": image.disk_format,
+            "container_format": image.container_format,
+            "visibility": image.visibility,
+            "size": image.size,
+            "virtual_size": image.virtual_size,
+            "status": image.status,
+            "checksum": image.checksum,
+            "protected": image.protected,
+            "min_ram": image.min_ram,
+            "min_disk": image.min_disk,
+            "owner": image.owner,
+            "os_hidden": image.os_hidden,
+            "os_hash_algo": image.os_hash_algo,
+            "os_hash_value": image.os_hash_value,
+            "id": image.id,
+            "created_at": moment(image.created_at),
+            "updated_at": moment(image.updated_at),
+        }
+        self._add_locations(document, image)
+        path = f"/v2/images/{image.id}"
+        document |= {"tags": list(image.tags), "self": path, "file": f"{path}/file", "schema": "/v2/schemas/image"}
+        stores = [
+            location.metadata["store"] for location in self._by_weight(image.locations) if "store" in location.metadata
+        ]
+        if self._multiple and stores:
+            document["stores"] = ",".join(stores)
+        return document
+
+    def _add_locations(self, document: dict[str, Any], image: Image) -> None:
+        if self._settings.show_multiple_locations:
+            document["locations"] = [location_view(each) for each in image.locations]
+        if self._settings.show_image_direct_url and image.locations:
+            document["direct_url"] = self._by_weight(image.locations)[0].url
+
+    def images(self, images: Sequence[Image], query: Sequence[tuple[str, str]], last: str | None) -> dict[str, Any]:
+        """A page; *query* is the request's, *last* the marker of the next page if there may be one (A-057)."""
+        rest = [(name, value) for name, value in query if name != "marker"]
+        document: dict[str, Any] = {
+            "images": [self.image(image) for image in images],
+            "first": _link("/v2/images", rest),
+            "schema": "/v2/schemas/images",
+        }
+        if last is not None:
+            document["next"] = _link("/v2/images", [*rest, ("marker", last)])
+        return document
+
+
+def _link(path: str, query: Sequence[tuple[str, str]]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path

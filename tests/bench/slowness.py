@@ -1,0 +1,112 @@
+"""Cases with slow clients: what `show` loses while a crowd is served, and what each client of the crowd costs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+from tests.bench import images, load
+from tests.bench.arena import Arena, Case, Contestant
+from tests.bench.measure import proportional_memory
+from tests.bench.peers import Server
+from tests.bench.processes import BenchFailure
+from tests.bench.report import Goal, Measure
+from tests.bench.slow import Crowd
+
+_MEASURES = (
+    Measure("show alone", "requests/s", 0),
+    Measure("show meanwhile", "requests/s", 0),
+    Measure("loss", "%", 1),
+    Measure("each client", "KiB PSS", 1),
+    Measure("progressing", "clients", 0),
+    Measure("failed", "clients", 0),
+    Measure("all under way", "s", 1),
+)
+_RATE = 16 * 1024
+_CONTROL = "nginx serves the crowd"
+
+
+def _meanwhile(arena: Arena, shown: Server, crowded: Server, crowd: Crowd) -> dict[str, float]:
+    """`show` on one server before, during and after a crowd on another, or the same, server."""
+    seconds = arena.options.seconds
+    (identifier,) = images.seed(shown, 1)
+    url = shown.url(f"/v2/images/{identifier}")
+    before = load.get_repeatedly(url, seconds).per_second
+    memory = proportional_memory(crowded.process.pid)
+    during = 0.0
+    with load.slow_clients(crowd) as clients:
+        grown = proportional_memory(crowded.process.pid) - memory
+        with suppress(BenchFailure):  # a server that answers nothing at all is a result too
+            during = load.get_repeatedly(url, seconds).per_second
+        progress = clients.dismiss()
+    after = load.get_repeatedly(url, seconds).per_second
+    alone = (before + after) / 2
+    return {
+        "show alone": alone,
+        "show meanwhile": during,
+        "loss": 100 * (1 - during / alone),
+        "each client": grown / 1024 / crowd.count,
+        "progressing": progress.progressing,
+        "failed": progress.failed + crowd.count - progress.connected,
+        "all under way": clients.ready,
+    }
+
+
+def _goals(subject: Server, count: int) -> tuple[Goal, ...]:
+    return (
+        Goal(measure="loss", subject=subject.name, bound=15, at_most=True),
+        Goal(measure="each client", subject=subject.name, bound=25, at_most=True),
+        Goal(measure="progressing", subject=subject.name, bound=count, at_most=False),
+    )
+
+
+def slow_downloads(arena: Arena) -> Case:
+    """Downloads at 16 KiB/s each; the same crowd at nginx shows what the clients themselves take from `show`."""
+    count, subject, nginx = arena.options.slow_downloads, arena.subject(), arena.nginx()
+    contestants = [_downloading(arena, subject, subject, count), _downloading(arena, subject, nginx, count)]
+    if other := arena.glance():
+        contestants.append(_downloading(arena, other, other, count))
+    return Case(
+        name="slow-downloads",
+        title=f"{count:,} slow downloads, and show meanwhile",
+        measures=_MEASURES,
+        contestants=tuple(contestants),
+        goals=_goals(subject, count),
+    )
+
+
+def _downloading(arena: Arena, shown: Server, crowded: Server, count: int) -> Contestant:
+    path = "/content"
+    if crowded.name != "nginx":
+        path = f"/v2/images/{images.store(crowded, arena.content, arena.options.timeout)}/file"
+    crowd = Crowd(port=crowded.port, method="GET", paths=(path,), count=count, rate=_RATE)
+    name = _CONTROL if crowded.name == "nginx" else crowded.name
+    return Contestant(name, partial(_meanwhile, arena, shown, crowded, crowd))
+
+
+def slow_uploads(arena: Arena) -> Case:
+    """Uploads at 16 KiB/s each, each to an image of its own."""
+    count, subject = arena.options.slow_uploads, arena.subject()
+    return Case(
+        name="slow-uploads",
+        title=f"{count:,} slow uploads, and show meanwhile",
+        measures=_MEASURES,
+        contestants=tuple(
+            Contestant(server.name, partial(_uploading, arena, server, count))
+            for server in arena.services(arena.options.workers)
+        ),
+        goals=_goals(subject, count),
+    )
+
+
+def _uploading(arena: Arena, server: Server, count: int) -> dict[str, float]:
+    """Each upload is as long as the measurement, so that it ends, with an answer, only when all goes well."""
+    crowd = Crowd(
+        port=server.port,
+        method="PUT",
+        paths=tuple(f"/v2/images/{identifier}/file" for identifier in images.seed(server, count, "queued")),
+        count=count,
+        rate=_RATE,
+        length=int(_RATE * (arena.options.seconds + 2)),
+    )
+    return _meanwhile(arena, server, server, crowd)

@@ -1,0 +1,117 @@
+"""Cases of small requests: show, list, create and delete, each over 16 connections."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from tests.bench import images, load
+from tests.bench.arena import Arena, Case, Contestant
+from tests.bench.hammer import Order
+from tests.bench.load import Rate
+from tests.bench.measure import Watch
+from tests.bench.peers import Server
+from tests.bench.report import Goal, Measure
+
+_MEASURES = (
+    Measure("rate", "requests/s", 0),
+    Measure("p50", "ms", 1),
+    Measure("p99", "ms", 1),
+    Measure("processor", "CPU ms/request", 3),
+)
+_WRITING = (*_MEASURES, Measure("refused", "requests", 0))
+_NONE_REFUSED = tuple(
+    Goal(measure="refused", subject=f"glancetx x{workers}", bound=0, at_most=True) for workers in (1, 2)
+)
+
+
+def _figures(rate: Rate, watch: Watch, requests: float) -> dict[str, float]:
+    return {
+        "rate": rate.per_second,
+        "p50": rate.p50 * 1e3,
+        "p99": rate.p99 * 1e3,
+        "processor": watch.usage.cpu / requests * 1e3,
+    }
+
+
+def _get(arena: Arena, server: Server, path: str) -> dict[str, float]:
+    load.get_repeatedly(server.url(path), 1)
+    with Watch(server.process.pid) as watch:
+        rate = load.get_repeatedly(server.url(path), arena.options.seconds)
+    return _figures(rate, watch, rate.per_second * arena.options.seconds)
+
+
+def show(arena: Arena) -> Case:
+    """GET of one image."""
+    contestants = []
+    for server in arena.services(1, 2):
+        (identifier,) = images.seed(server, 1)
+        contestants.append(Contestant(server.name, partial(_get, arena, server, f"/v2/images/{identifier}")))
+    return Case(
+        name="show",
+        title="Show, 16 connections",
+        measures=_MEASURES,
+        contestants=tuple(contestants),
+        goals=(Goal(measure="rate", subject="glancetx x2", against="glance", bound=10, at_most=False),),
+    )
+
+
+def listing(arena: Arena, catalogue: int) -> Case:
+    """GET of 25 images out of *catalogue*."""
+    contestants = []
+    for server in arena.services(1, 2):
+        have = len(images.call(server, "GET", "/v2/images?limit=1000")["images"])
+        images.seed(server, max(0, catalogue - have))
+        contestants.append(Contestant(server.name, partial(_get, arena, server, "/v2/images?limit=25")))
+    return Case(
+        name=f"list-{catalogue}",
+        title=f"List 25 of {catalogue:,} images, 16 connections",
+        measures=_MEASURES,
+        contestants=tuple(contestants),
+    )
+
+
+def create(arena: Arena) -> Case:
+    """POST of queued images; they are left for `delete`."""
+    return Case(
+        name="create",
+        title="Create, 16 connections",
+        measures=_WRITING,
+        goals=_NONE_REFUSED,
+        contestants=tuple(Contestant(server.name, partial(_create, arena, server)) for server in arena.services(1, 2)),
+    )
+
+
+def _create(arena: Arena, server: Server) -> dict[str, float]:
+    order = Order(
+        port=server.port,
+        method="POST",
+        path="/v2/images",
+        body=json.dumps(images.DOCUMENT),
+        seconds=arena.options.seconds,
+    )
+    with Watch(server.process.pid) as watch:
+        rate, outcome = load.hammer(order)
+    figures = _figures(rate, watch, len(outcome.latencies))
+    return {**figures, "refused": sum(outcome.failures.values())}
+
+
+def delete(arena: Arena) -> Case:
+    """DELETE of queued images, each once."""
+    return Case(
+        name="delete",
+        title="Delete, 16 connections",
+        measures=_WRITING,
+        goals=_NONE_REFUSED,
+        contestants=tuple(Contestant(server.name, partial(_delete, arena, server)) for server in arena.services(1, 2)),
+    )
+
+
+def _delete(arena: Arena, server: Server) -> dict[str, float]:
+    enough = int(arena.options.seconds * (100 if server.name == "glance" else 3000))
+    paths = tuple(f"/v2/images/{identifier}" for identifier in images.seed(server, enough, "queued"))
+    order = Order(port=server.port, method="DELETE", paths=paths, seconds=arena.options.seconds)
+    with Watch(server.process.pid) as watch:
+        rate, outcome = load.hammer(order)
+    figures = _figures(rate, watch, len(outcome.latencies))
+    return {**figures, "refused": sum(outcome.failures.values())}

@@ -1,0 +1,47 @@
+"""The case of starting: from the command to the first answer, on a database that exists."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.bench import images
+from tests.bench.arena import Arena, Case, Contestant
+from tests.bench.report import Goal, Measure
+from tests.bench.services import GlanceSetup, start_glance, start_glancetx
+
+
+def start(arena: Arena) -> Case:
+    """Start, ask, stop; the directory is that of an earlier start."""
+    options = arena.options
+    contestants = [Contestant(f"glancetx x{number}", partial(_start_glancetx, arena, number)) for number in (1, 2)]
+    if options.glance is not None and not options.glance.database:
+        contestants.append(Contestant("glance", partial(_start_glance, arena, options.glance)))
+    return Case(
+        name="start",
+        title=f"Start to first answer, {options.catalogue:,} images in the database",
+        measures=(Measure("first answer", "s", 2),),
+        contestants=tuple(contestants),
+        goals=(Goal(measure="first answer", subject="glancetx x1", bound=1.5, at_most=True),),
+    )
+
+
+def _start_glancetx(arena: Arena, workers: int) -> dict[str, float]:
+    directory = arena.directory / f"start-{workers}"
+    if not directory.exists():
+        first = start_glancetx(directory, arena.certificate, workers=workers)
+        images.seed(first, arena.options.catalogue)
+        first.process.stop()
+    server = start_glancetx(directory, arena.certificate, workers=workers)
+    server.process.stop()
+    return {"first answer": server.first_answer}
+
+
+def _start_glance(arena: Arena, setup: GlanceSetup) -> dict[str, float]:
+    directory = arena.directory / "start-glance"
+    if not directory.exists():
+        first = start_glance(directory, setup)
+        images.seed(first, arena.options.catalogue)
+        first.process.stop()
+    server = start_glance(directory, setup, synchronised=True)
+    server.process.stop()
+    return {"first answer": server.first_answer}

@@ -1,0 +1,112 @@
+"""Our drivers against glance_store's, on the same servers: ``python -m tests.bench.stores [MIB] [AT ONCE]``.
+
+Each line is one process that adds images, or reads them, all at once; both sides compute MD5 and SHA-512 of what they
+add. It needs what the tests of stores need.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.bench.store_side import MIB
+from tests.integration.stores.test_glance_store import glance_python
+from tests.services.keystone import PASSWORD, RealKeystone, find_venv
+from tests.services.objects import SwiftServer, start_swift
+from tests.services.programs import Processes
+
+HERE = Path(__file__).parent
+ROUNDS = 3
+
+
+def s3_text(server: SwiftServer) -> str:
+    s3 = server.s3
+    return (
+        f"[glance_store]\nstores = s3\ndefault_store = s3\ns3_store_host = {s3.url}\n"
+        f"s3_store_access_key = {s3.access_key}\ns3_store_secret_key = {s3.secret_key}\n"
+        "s3_store_region_name = us-east-1\ns3_store_bucket = bench\ns3_store_create_bucket_on_put = true\n"
+        "s3_store_bucket_url_format = path\n"
+    )
+
+
+def swift_text(keystone: RealKeystone) -> str:
+    return (
+        "[glance_store]\nstores = swift\ndefault_store = swift\nswift_store_container = bench\n"
+        f"swift_store_auth_address = {keystone.url}/v3\nswift_store_user = red:red\nswift_store_key = {PASSWORD}\n"
+        "swift_store_create_container_on_put = true\n"
+    )
+
+
+def file_text(folder: Path) -> str:
+    return f"[glance_store]\nstores = file\nfilesystem_store_datadir = {folder}/images\n"
+
+
+def run(side: str, config: Path, action: str, *arguments: str) -> dict[str, Any]:
+    """What one process did: seconds, peak memory in KiB, locations."""
+    python = str(glance_python()) if side == "theirs" else sys.executable
+    command = [python, "-m", "tests.bench.store_side", side, str(config), action, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent.parent)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(kind: str, config: Path, source: Path, size: int, count: int) -> None:
+    """One kind of store: up and down, both sides in turn, `ROUNDS` times; the best of each counts."""
+    best: dict[str, list[float]] = {side: [0, 0, 1e9, 1e9, 0] for side in ("theirs", "ours")}
+    gib = size * count / MIB / 1024
+    for _ in range(ROUNDS):
+        for side, found in best.items():
+            up = run(side, config, "add", str(source), str(count))
+            down = run(side, config, "get", *up["urls"])
+            run(side, config, "delete", *up["urls"])
+            for place, one in enumerate((up, down)):
+                found[place] = max(found[place], gib * 1024 / one["seconds"])
+                found[place + 2] = min(found[place + 2], one["cpu"] / gib)
+            found[4] = max(found[4], up["peak"] / 1024, down["peak"] / 1024)
+            time.sleep(1)
+    for side, (up_rate, down_rate, up_cpu, down_cpu, peak) in best.items():
+        who = "glance_store" if side == "theirs" else "glancetx"
+        rates = f"{up_rate:.0f} | {down_rate:.0f} | {up_cpu:.1f} | {down_cpu:.1f}"
+        print(f"| {kind} | {count} | {who} | {rates} | {peak:.0f} |", flush=True)
+
+
+def main(mib: int = 1024, most: int = 4) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / "image"
+        with source.open("wb") as file:
+            for _ in range(mib):
+                file.write(os.urandom(MIB))
+        keystone = RealKeystone(find_venv(), folder / "keystone")
+        keystone.make()
+        keystone.start()
+        (folder / "servers").mkdir()
+        processes = Processes(folder / "servers")
+        try:
+            keystone.add_user("swift", "service", "service", "admin")
+            keystone.add_user("red", "red", "member")
+            server = start_swift(processes, keystone.url, PASSWORD)
+            keystone.add_endpoint("object-store", f"{server.url}/v1/AUTH_%(project_id)s")
+            texts = {"file": file_text(folder), "s3": s3_text(server), "swift": swift_text(keystone)}
+            print(
+                "| store | at once | driver | up, MiB/s | down, MiB/s | peak memory, MiB |\n|---|---|---|---|---|---|"
+            )
+            for kind, text in texts.items():
+                config = folder / f"{kind}.conf"
+                config.write_text(text)
+                for count in (1, most):
+                    measure(kind, config, source, mib * MIB, count)
+        finally:
+            processes.stop()
+            keystone.stop()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""Several stores behind the API: which one takes an upload, and which one a download comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from zope.interface import implementer
+
+from glancetx.config.settings import FilesystemSettings, StoresSettings
+from glancetx.db.children import add_location
+from glancetx.domain.errors import StoreUnavailable
+from glancetx.domain.image import Location, utc_now
+from glancetx.interfaces import IStore
+from glancetx.streams import BytesSource, gather
+from glancetx.testing.fakes import MemoryStore, ScriptedSource
+from tests.running import Api, Started, settings_in
+
+
+@implementer(IStore)
+class Moody(MemoryStore):
+    """A store that can be away; *asked* counts who wanted to read."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(identifier, metadata={"store": identifier})
+        self.away = False
+        self.asked = 0
+
+    async def get(self, url: str, offset: int = 0, length: int | None = None) -> Any:
+        self.asked += 1
+        if self.away:
+            raise StoreUnavailable("away")
+        return await super().get(url, offset, length)
+
+
+@pytest_twisted.ensureDeferred
+async def test_chooses_by_header(start: Started, tmp_path: Path) -> None:
+    """X-Image-Meta-Store names the store of an upload; an unknown one is refused before any byte."""
+    stores = {name: Moody(name) for name in ("first", "second")}
+    api = await start(settings_in(tmp_path), stores=stores)
+    image = await api.create()
+    assert (await api.upload(image, b"data", X_Image_Meta_Store="third")).status == 400
+    assert (await api.upload(image, b"data", X_Image_Meta_Store="second")).status == 204
+    assert (await api.show(image))["stores"] == "second"
+    assert len(stores["second"].urls) == 1
+    assert stores["first"].urls == []
+    reply = await api.request("POST", "/v2/images", b"{}", Content_Type="application/json")
+    assert reply.header("OpenStack-image-store-ids") == "first,second"
+
+
+async def with_prefer(api: Api, image: str, prefer: str) -> tuple[int, bytes]:
+    reply = await api.request("GET", f"/v2/images/{image}/file?prefer={prefer}")
+    return reply.status, reply.body
+
+
+@pytest.mark.parametrize("name", ["first", "second", "second,first"])
+@pytest_twisted.ensureDeferred
+async def test_prefers(start: Started, tmp_path: Path, name: str) -> None:
+    """``prefer`` is a wish: the data comes from wherever it is."""
+    stores = {name: Moody(name) for name in ("first", "second")}
+    api = await start(settings_in(tmp_path), stores=stores)
+    image = await api.create()
+    await api.upload(image, b"data", X_Image_Meta_Store="second")
+    assert await with_prefer(api, image, name) == (200, b"data")
+    assert (await with_prefer(api, image, "third"))[0] == 400
+    stores["second"].away = True
+    assert (await with_prefer(api, image, name))[0] == 503
+
+
+@pytest_twisted.ensureDeferred
+async def test_prefers_nothing_with_one_store(start: Started, tmp_path: Path) -> None:
+    """Without several stores there is nothing to choose."""
+    settings = StoresSettings(filesystems=(FilesystemSettings(datadir=tmp_path / "images"),))
+    api = await start(settings_in(tmp_path, stores=settings))
+    image = await api.create()
+    await api.upload(image, b"data")
+    assert (await with_prefer(api, image, "file"))[0] == 400
+    assert await with_prefer(api, image, "") == (200, b"data")
+
+
+class Dying(Moody):
+    """A store whose data breaks off after some bytes while it is *away*."""
+
+    async def get(self, url: str, offset: int = 0, length: int | None = None) -> Any:
+        away, self.away = self.away, False
+        source = await super().get(url, offset, length)
+        self.away = away
+        if not away:
+            return source
+        rest = (await self.content(url))[offset:]
+        return ScriptedSource(rest[:1000], error=StoreUnavailable("broken"), length=length or len(rest))
+
+    async def content(self, url: str) -> bytes:
+        return await gather(await MemoryStore.get(self, url), 1_000_000)
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_copy_goes_on(start: Started, tmp_path: Path) -> None:
+    """When a store breaks off, the client gets the rest from another copy, and notices nothing."""
+    data = bytes(range(256)) * 100
+    stores = {name: Dying(name) for name in ("first", "second")}
+    api = await start(settings_in(tmp_path), stores=stores)
+    image = await api.create()
+    await api.upload(image, data, X_Image_Meta_Store="first")
+    await stores["second"].add(image, BytesSource(data), "0" * 32)
+    copy = Location(url=f"memory://second/{image}", metadata={"store": "second"})
+    await api.service._engine.interact(add_location, image, copy, utc_now())
+    stores["first"].away = True
+    reply = await api.request("GET", f"/v2/images/{image}/file?prefer=first")
+    assert (reply.status, reply.body) == (200, data)
+    assert stores["first"].asked == 1
+    assert stores["second"].asked == 1
+    reply = await api.request("GET", f"/v2/images/{image}/file?prefer=first", Range="bytes=500-24999")
+    assert (reply.status, reply.body) == (206, data[500:25000])

@@ -1,0 +1,5 @@
+"""The tests of this name, on a MariaDB and a PostgreSQL."""
+
+from tests.unit.db.test_images import *
+
+del test_stored_forms

@@ -1,0 +1,344 @@
+"""Databases that restart, lose connections, or have other transactions win."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from sqlalchemy import Connection, make_url, text
+from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.threads import deferToThread
+
+from glancetx.config.settings import DatabaseSettings
+from glancetx.db.engine import Engine
+from glancetx.domain.errors import DatabaseUnavailable, OutcomeUnknown
+from tests.running import DATA, Api, Reply, Started, settings_in
+from tests.services.cutter import Cutter
+from tests.services.databases import DatabaseServer
+from tests.services.mariadb import MariaDb
+
+ONE, TWO = "one", "two"
+
+
+@pytest_twisted.async_yield_fixture
+async def api(start: Started, tmp_path: Path) -> AsyncIterator[Api]:
+    yield await start(settings_in(tmp_path))
+
+
+@define
+class Traffic:
+    """Clients that never stop asking, and what they were told and when."""
+
+    api: Api
+    replies: list[tuple[float, Reply]] = field(factory=list)
+    created: list[str] = field(factory=list)
+    ended: bool = False
+
+    async def run(self) -> None:
+        while not self.ended:
+            made = await self._send("POST", "/v2/images", b'{"name": "x"}')
+            if made.status == 201:
+                path = f"/v2/images/{made.json['id']}"
+                self.created.append(made.json["id"])
+                await self._send("PUT", f"{path}/tags/t", b"")
+                await self._send("GET", path, None)
+            await self._send("GET", "/v2/images?limit=2", None)
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> Reply:
+        reply = await self.api.request(method, path, body)
+        self.replies.append((time.monotonic(), reply))
+        return reply
+
+
+async def pause(seconds: float) -> None:
+    await deferToThread(time.sleep, seconds)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("killed", [False, True])
+async def test_restart(api: Api, server: DatabaseServer, killed: bool) -> None:
+    """While the database is away requests get 503 and are told to come back; soon after it is back all is well."""
+    traffic = Traffic(api)
+    running = [ensureDeferred(traffic.run()) for _ in range(6)]
+    await pause(0.5)
+    await deferToThread(server.kill if killed else server.stop)
+    await pause(0.5)
+    await deferToThread(server.start)
+    back = time.monotonic()
+    await pause(3)
+    traffic.ended = True
+    await gatherResults(running)
+    bad = [(moment, reply) for moment, reply in traffic.replies if reply.status >= 400]
+    assert {reply.status for _, reply in bad} == {503}
+    assert all(reply.header("Retry-After") is not None for _, reply in bad)
+    assert max(moment for moment, _ in bad) < back + 2
+    assert any(moment > back + 2 for moment, _ in traffic.replies)
+    if not killed:  # the server of the tests does not wait for the disk
+        for image_id in traffic.created:
+            assert (await api.show(image_id))["id"] == image_id
+
+
+def begin_upload(api: Api, image_id: str) -> http.client.HTTPConnection:
+    """Send the headers and the first half of four bytes."""
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=60)
+    connection.putrequest("PUT", f"/v2/images/{image_id}/file")
+    connection.putheader("Content-Type", DATA)
+    connection.putheader("Content-Length", "4")
+    connection.endheaders(b"da")
+    return connection
+
+
+async def restart(api: Api, server: DatabaseServer) -> None:
+    """Start the server, and wait until the service has noticed."""
+    await deferToThread(server.start)
+    deadline = time.monotonic() + 2
+    while (await api.request("GET", "/v2/images")).status == 503:
+        assert time.monotonic() < deadline
+        await pause(0.02)
+
+
+async def until_status(api: Api, image_id: str, status: str) -> None:
+    deadline = time.monotonic() + 20
+    while (await api.show(image_id))["status"] != status:
+        assert time.monotonic() < deadline
+        await pause(0.02)
+
+
+@pytest_twisted.ensureDeferred
+async def test_upload_outlives_a_restart(api: Api, server: DatabaseServer) -> None:
+    """Data that has come while the database was away is not sent for nothing."""
+    image_id = await api.create()
+    upload = await deferToThread(begin_upload, api, image_id)
+    await until_status(api, image_id, "saving")
+    await deferToThread(server.stop)
+    await deferToThread(upload.send, b"ta")
+    answer = deferToThread(upload.getresponse)
+    await pause(1)
+    assert not answer.called
+    await restart(api, server)
+    assert (await answer).status == 204
+    upload.close()
+    shown = await api.show(image_id)
+    assert (shown["status"], shown["size"]) == ("active", 4)
+    assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"data"
+
+
+@pytest_twisted.ensureDeferred
+async def test_upload_ends_while_the_database_is_away(api: Api, server: DatabaseServer) -> None:
+    """An upload that could not be undone at once is undone when the database is back; its process lives on."""
+    image_id = await api.create()
+    upload = await deferToThread(begin_upload, api, image_id)
+    await until_status(api, image_id, "saving")
+    await deferToThread(server.stop)
+    upload.close()
+    await pause(0.5)
+    await restart(api, server)
+    assert (await api.show(image_id))["status"] == "saving"
+    assert await api.service.reaper.run_once() == 1
+    assert (await api.show(image_id))["status"] == "queued"
+    assert api.stored() == []
+    assert (await api.upload(image_id, b"data")).status == 204
+
+
+def kill_statement(server: DatabaseServer, connection: Connection) -> str:
+    if isinstance(server, MariaDb):
+        return f"KILL {connection.execute(text('SELECT CONNECTION_ID()')).scalar()}"
+    return f"SELECT pg_terminate_backend({connection.execute(text('SELECT pg_backend_pid()')).scalar()})"
+
+
+def add_type(connection: Connection, name: str) -> None:
+    statement = "INSERT INTO metadef_resource_types (name, protected, created_at) VALUES (:name, false, '2026-01-01')"
+    connection.execute(text(statement), {"name": name})
+
+
+def touch(connection: Connection, name: str) -> None:
+    statement = "UPDATE metadef_resource_types SET updated_at = :now WHERE name = :name"
+    connection.execute(text(statement), {"now": "2026-01-02", "name": name})
+
+
+async def types(engine: Engine) -> list[str]:
+    def load(connection: Connection) -> list[str]:
+        return [row[0] for row in connection.execute(text("SELECT name FROM metadef_resource_types ORDER BY name"))]
+
+    return await engine.read(load)
+
+
+@pytest_twisted.ensureDeferred
+async def test_lost_within(engine: Engine, server: DatabaseServer) -> None:
+    """A transaction whose connection is lost before the commit is run again, whole."""
+    runs = itertools.count()
+
+    def work(connection: Connection) -> int:
+        run = next(runs)
+        add_type(connection, f"{run}")
+        if run == 0:
+            server.run(kill_statement(server, connection))
+        add_type(connection, f"{run} again")
+        return run
+
+    assert await engine.interact(work) == 1
+    assert await types(engine) == ["1", "1 again"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_lost_twice(engine: Engine, server: DatabaseServer) -> None:
+    """A transaction that loses every connection ends; nothing of it stays, and others succeed."""
+    runs = itertools.count()
+
+    def work(connection: Connection) -> None:
+        add_type(connection, f"{next(runs)}")
+        server.run(kill_statement(server, connection))
+        add_type(connection, "never")
+
+    with pytest.raises(DatabaseUnavailable):
+        await engine.interact(work)
+    assert next(runs) == 2
+    assert await types(engine) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_lost_between(engine: Engine, server: DatabaseServer) -> None:
+    """Nobody notices that connections were lost while they were not used."""
+    kills = [await use(kill_statement, server) for use in (as_first(engine.interact), as_first(engine.read))]
+    for kill in kills:
+        server.run(kill)
+    await engine.interact(add_type, ONE)
+    assert await types(engine) == [ONE]
+
+
+def as_first(method: Callable[..., Any]) -> Callable[..., Any]:
+    """*method*, for a function whose last argument is the connection."""
+    return lambda function, *args: method(lambda connection: function(*args, connection))
+
+
+@pytest_twisted.ensureDeferred
+async def test_deadlock(engine: Engine) -> None:
+    """Of two transactions that wait for each other one is run again; both succeed."""
+    meeting = threading.Barrier(2, timeout=10)
+    runs = itertools.count()
+
+    def work(connection: Connection, first: str, second: str) -> None:
+        touch(connection, first)
+        if next(runs) < 2:
+            meeting.wait()
+        touch(connection, second)
+
+    for name in (ONE, TWO):
+        await engine.interact(add_type, name)
+    await gatherResults(
+        [ensureDeferred(engine.interact(work, *names)) for names in ((ONE, TWO), (TWO, ONE))], consumeErrors=True
+    )
+    assert next(runs) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_lock_timeout(engine: Engine, server: DatabaseServer) -> None:
+    """A transaction that waited too long for another's lock is run again."""
+    held, enough = threading.Event(), threading.Event()
+    runs = itertools.count()
+
+    def holder(connection: Connection) -> None:
+        touch(connection, ONE)
+        held.set()
+        assert enough.wait(10)
+
+    def waiter(connection: Connection) -> int:
+        run = next(runs)
+        name = "SESSION innodb_lock_wait_timeout = 1" if isinstance(server, MariaDb) else "LOCAL lock_timeout = '1s'"
+        connection.execute(text(f"SET {name}"))
+        if run == 1:
+            enough.set()
+        touch(connection, ONE)
+        return run
+
+    await engine.interact(add_type, ONE)
+    holding = ensureDeferred(engine.interact(holder))
+    await deferToThread(held.wait, 10)
+    assert await engine.interact(waiter) == 1
+    await holding
+
+
+@pytest.fixture
+def cutter(server: Any) -> Cutter:
+    return Cutter(server.port)
+
+
+@pytest_twisted.async_yield_fixture
+async def behind_cutter(cutter: Cutter, settings: DatabaseSettings) -> AsyncIterator[Engine]:
+    """An engine whose line to the database can be cut."""
+    from twisted.internet import reactor
+
+    port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(cutter)
+    url = make_url(settings.connection).set(port=port.getHost().port)
+    engine = Engine(reactor, DatabaseSettings(connection=url.render_as_string(hide_password=False)))
+    await engine.start()
+    yield engine
+    await engine.stop()
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_unknown_outcome(engine: Engine, behind_cutter: Engine, cutter: Cutter, moment: str) -> None:
+    """A transaction of which nobody knows whether it was committed is not run again."""
+    cutter.cuts = [moment]
+    with pytest.raises(OutcomeUnknown):
+        await behind_cutter.interact(add_type, ONE)
+    assert await types(engine) == ([ONE] if moment == "after" else [])
+    await behind_cutter.interact(add_type, TWO)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_ensured_outcome(engine: Engine, behind_cutter: Engine, cutter: Cutter, moment: str) -> None:
+    """One that may as well run twice is."""
+
+    def put(connection: Connection) -> int:
+        there = connection.execute(text("SELECT count(*) FROM metadef_resource_types")).scalar()
+        if not there:
+            add_type(connection, ONE)
+        return int(there or 0)
+
+    cutter.cuts = [moment]
+    assert await behind_cutter.ensure(put) == (1 if moment == "after" else 0)
+    assert await types(engine) == [ONE]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_published_or_not(
+    start: Started, behind_cutter: Engine, cutter: Cutter, tmp_path: Path, settings: DatabaseSettings, moment: str
+) -> None:
+    """An upload is active, once, however its last commit ended."""
+    api = await start(settings_in(tmp_path))
+    image_id = await api.create()
+    upload = await deferToThread(begin_upload, api, image_id)
+    await until_status(api, image_id, "saving")
+    with engine_of(api, behind_cutter):
+        cutter.cuts = [moment]
+        await deferToThread(upload.send, b"ta")
+        assert (await deferToThread(upload.getresponse)).status == 204
+    upload.close()
+    assert cutter.cuts == []
+    assert (await api.show(image_id))["status"] == "active"
+    assert await api.service.reaper.run_once() == 0
+    assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"data"
+
+
+@contextmanager
+def engine_of(api: Api, engine: Engine) -> Iterator[None]:
+    """Let the uploads of a service publish through *engine*."""
+    images = api.service.uploads._images
+    before, images._engine = images._engine, engine
+    yield
+    images._engine = before

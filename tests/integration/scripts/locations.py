@@ -1,0 +1,163 @@
+"""Where the data of images lies: shown, changed by patches, and added through the locations API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.replaying import ADMIN, OWNER, STRANGER, Ask, image_id
+from tests.integration.scripts.records import FORMATS, add, create, item, patch, remove, replace, upload
+
+OPTIONS = "show_multiple_locations = true\nshow_image_direct_url = true"
+SECRET = {"message": "locations may hold credentials"}
+NOWHERE = "http://127.0.0.1:9/nothing"
+
+
+def place(url: str, **metadata: Any) -> dict[str, Any]:
+    return {"url": url, "metadata": metadata}
+
+
+def stored(number: int, store: str = "fast", **metadata: Any) -> dict[str, Any]:
+    """Where the upload of this image went."""
+    return place(f"file://<folder>/{store}/{image_id(number)}", store=store, **metadata)
+
+
+def show(number: int, caller: str = OWNER) -> Ask:
+    return Ask("GET", item(number), caller=caller)
+
+
+PATCHING = [
+    create(1, **FORMATS),
+    show(1),
+    patch(1, replace("/locations", [])),
+    patch(1, add("/locations/-", place(NOWHERE))),
+    patch(1, remove("/locations/0")),
+    patch(1, remove("/locations/0"), caller=ADMIN),
+    upload(1, b"data"),
+    show(1),
+    show(1, ADMIN),
+    Ask("GET", "/v2/images", caller=OWNER),
+    patch(1, replace("/locations", [])),
+    patch(1, replace("/locations", [stored(1)])),
+    patch(1, replace("/locations", [stored(1, note="x")])),
+    show(1),
+    patch(1, replace("/locations", [stored(1), stored(1)]), differs=SECRET),
+    patch(1, replace("/locations", [place(NOWHERE)]), differs=SECRET),
+    patch(1, replace("/locations", [stored(1), place(NOWHERE)]), differs=SECRET),
+    patch(1, replace("/locations", "x")),
+    patch(1, replace("/locations", [{"url": "x"}])),
+    patch(1, replace("/locations", [{"metadata": {}}])),
+    patch(1, replace("/locations", [{"url": 5, "metadata": {}}])),
+    patch(1, replace("/locations", [{"url": "x" * 256, "metadata": {}}])),
+    patch(1, replace("/locations", [{"url": "x", "metadata": []}])),
+    patch(1, replace("/locations/0", stored(1))),
+    patch(1, add("/locations", [stored(1)])),
+    patch(1, add("/locations/x", stored(1))),
+    patch(1, add("/locations/-1", stored(1))),
+    patch(1, add("/locations/9", stored(1))),
+    patch(1, add("/locations/0", stored(1))),
+    patch(1, add("/locations/-", stored(1))),
+    patch(1, add("/locations/-", stored(1, "cheap"))),
+    patch(1, add("/locations/-", place("file:///etc/passwd"))),
+    patch(1, add("/locations/-", place("filesystem:///etc/passwd"))),
+    patch(1, add("/locations/-", place("FILE:///etc/passwd"))),
+    patch(1, add("/locations/-", place("swift+config://x/y/z"))),
+    patch(1, add("/locations/-", place("swift+https://x/y/z"))),
+    patch(1, add("/locations/-", place("rbd://a/b/c/d"))),
+    patch(1, add("/locations/-", place("cinder://11111111-1111-1111-1111-111111111111"))),
+    patch(1, add("/locations/-", place("nothing://x"))),
+    patch(1, add("/locations/-", place("nothing"))),
+    patch(1, add("/locations/-", place(""))),
+    patch(1, add("/locations/-", place(NOWHERE))),
+    patch(1, add("/locations/-", place(NOWHERE, store="fast"))),
+    patch(1, add("/locations/-", place(NOWHERE, store="nothing"))),
+    patch(1, add("/locations/-", "x")),
+    patch(1, add("/locations/-", {})),
+    patch(1, add("/locations/-", place(NOWHERE) | {"more": 1})),
+    patch(1, remove("/locations")),
+    patch(1, remove("/locations/0")),
+    patch(1, remove("/locations/0"), caller=ADMIN),
+    patch(1, remove("/locations/1"), caller=ADMIN),
+    patch(1, remove("/locations/x"), caller=ADMIN),
+    patch(1, remove("/locations/-"), caller=ADMIN),
+    patch(1, remove("/locations/-1"), caller=ADMIN),
+    patch(1, remove("/locations/0/x"), caller=ADMIN),
+    patch(1, add("/locations/-", place(NOWHERE)), caller=STRANGER),
+    show(1),
+]
+
+VALIDATION = [
+    create(2, **FORMATS),
+    *(
+        patch(number, add("/locations/-", place(NOWHERE) | {"validation_data": data}))
+        for number in (1, 2)
+        for data in (
+            {},
+            {"os_hash_algo": "sha512"},
+            {"os_hash_value": "0" * 128},
+            {"os_hash_algo": "sha512", "os_hash_value": "0" * 128},
+            {"os_hash_algo": "sha512", "os_hash_value": "0" * 127},
+            {"os_hash_algo": "sha512", "os_hash_value": "x" * 128},
+            {"os_hash_algo": "md5", "os_hash_value": "0" * 32},
+            {"os_hash_algo": "sha256", "os_hash_value": "0" * 64},
+            {"os_hash_algo": "nothing", "os_hash_value": "0" * 64},
+            {"checksum": "0" * 32, "os_hash_algo": "sha512", "os_hash_value": "0" * 128},
+            {"checksum": "0" * 31, "os_hash_algo": "sha512", "os_hash_value": "0" * 128},
+            {"checksum": "x" * 32, "os_hash_algo": "sha512", "os_hash_value": "0" * 128},
+            {"os_hash_algo": "sha512", "os_hash_value": "0" * 128, "more": "x"},
+            "x",
+        )
+    ),
+    show(2),
+]
+
+STATES = [
+    Ask("POST", f"{item(1)}/actions/deactivate", caller=OWNER),
+    show(1),
+    show(1, ADMIN),
+    Ask("GET", "/v2/images", caller=OWNER),
+    patch(1, replace("/locations", [stored(1)])),
+    patch(1, replace("/locations", [stored(1)]), caller=ADMIN),
+    patch(1, add("/locations/-", place(NOWHERE))),
+    patch(1, remove("/locations/0"), caller=ADMIN),
+    patch(1, replace("/name", "x")),
+    Ask("POST", f"{item(1)}/actions/reactivate", caller=OWNER),
+    show(1),
+]
+
+GETTING = [
+    Ask("GET", f"{item(number)}/locations", caller=caller)
+    for number in (1, 2, 99)
+    for caller in (OWNER, ADMIN, STRANGER, "service")
+] + [
+    Ask("PUT", f"{item(1)}/locations", caller=OWNER, differs={"allow": "what is allowed"}),
+    Ask("DELETE", f"{item(1)}/locations", caller=OWNER, differs={"allow": "what is allowed"}),
+]  # fmt: skip
+
+LOCATIONS = [*PATCHING, *VALIDATION, *STATES, *GETTING]
+
+# Under a policy of the operator's own.
+RULES = """
+get_image_location: "role:admin"
+set_image_location: "role:admin"
+fetch_image_location: "role:member"
+"""
+POLICED = [
+    create(1, **FORMATS),
+    upload(1, b"data"),
+    show(1),
+    show(1, ADMIN),
+    Ask("GET", "/v2/images", caller=OWNER),
+    patch(1, replace("/locations", [])),
+    patch(1, replace("/locations", [stored(1)])),
+    patch(1, replace("/locations", "x")),
+    patch(1, add("/locations/-", place(NOWHERE))),
+    patch(1, add("/locations/x", place(NOWHERE))),
+    patch(1, replace("/locations", [stored(1)]), caller=ADMIN),
+    patch(1, replace("/name", "x")),
+    Ask("GET", f"{item(1)}/locations", caller=OWNER),
+    Ask("GET", f"{item(1)}/locations", caller=ADMIN),
+    Ask("GET", f"{item(1)}/file", caller=OWNER),
+    Ask("POST", f"{item(1)}/actions/deactivate", caller=OWNER),
+    Ask("GET", f"{item(1)}/locations", caller=OWNER),
+    Ask("GET", f"{item(1)}/locations", caller=ADMIN),
+]

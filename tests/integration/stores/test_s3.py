@@ -1,0 +1,157 @@
+"""The S3 store against real servers: Swift's S3 interface, and moto's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from typing import Any, ClassVar
+
+import pytest
+import pytest_twisted
+from attrs import evolve
+
+from glancetx.config.store_settings import MIB, S3Settings
+from glancetx.domain.errors import StoreUnavailable
+from glancetx.interfaces import IStore
+from glancetx.outgoing.client import HttpClient
+from glancetx.outgoing.retries import Retries
+from glancetx.runtime.threads import Threads
+from glancetx.stores.s3 import S3Store
+from glancetx.stores.s3_requests import document
+from glancetx.testing.stores import StoreTests, keep, new_attempt, new_id, the_reactor
+from tests.services.objects import S3Server, SwiftServer
+
+
+def settings_for(server: S3Server, **changes: Any) -> S3Settings:
+    """A bucket of its own, small parts, everything above one part in parts."""
+    values: dict[str, Any] = {
+        "host": server.url,
+        "bucket": f"b{uuid.uuid4().hex[:20]}",
+        "access_key": server.access_key,
+        "secret_key": server.secret_key,
+        "region": "us-east-1",
+        "create_bucket": True,
+        "large_object_size": 0,
+        "part_size": 5 * MIB,
+    }
+    return S3Settings(**(values | changes))
+
+
+def store_of(settings: S3Settings) -> tuple[S3Store, Threads]:
+    reactor: Any = the_reactor()
+    hashing = Threads(reactor, "hashing", 2)
+    hashing.start()
+    retries = Retries(reactor, most=2, first=0.05)
+    return S3Store(settings, HttpClient(reactor), retries, hashing, multiple=False), hashing
+
+
+async def names(store: S3Store) -> list[str]:
+    """All objects of the store's bucket, and all uploads that have not ended."""
+    api = store._api
+    found = []
+    for query, element in (({}, "Contents"), ({"uploads": ""}, "Upload")):
+        answer = await api.call("GET", store._bucket, query=query, accept=(404,))
+        if answer.status != 404:
+            found += [str(each.findtext("Key")) for each in document(answer).findall(element)]
+    return found
+
+
+class S3Tests(StoreTests):
+    """The suite, whichever the server is."""
+
+    changes: ClassVar[dict[str, Any]] = {}
+    server: S3Server
+
+    async def make_store(self) -> IStore:
+        store, self._hashing = store_of(settings_for(self.server, **self.changes))
+        return store
+
+    async def dispose(self, store: IStore) -> None:
+        await self._hashing.stop()
+
+    async def remains(self, store: IStore) -> Collection[str]:
+        assert isinstance(store, S3Store)
+        return await names(store)
+
+
+class TestMoto(S3Tests):
+    """moto."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, moto: S3Server) -> None:
+        self.server = moto
+
+
+class TestMotoWhole(TestMoto):
+    """Images below the threshold go in one piece, streamed."""
+
+    changes: ClassVar[dict[str, Any]] = {"large_object_size": 100 * MIB}
+
+
+class TestMotoChecksums(TestMoto):
+    """The server keeps checksums."""
+
+    changes: ClassVar[dict[str, Any]] = {"checksums": True}
+
+
+class TestSwift(S3Tests):
+    """Swift's S3 interface."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, swift: SwiftServer) -> None:
+        self.server = swift.s3
+
+
+@pytest_twisted.ensureDeferred
+async def test_discards_after_a_crash(moto: S3Server) -> None:
+    """Uploads that died at every step are ended; those of another attempt go on."""
+    store, hashing = store_of(settings_for(moto))
+    image_id, attempt, other = new_id(), new_attempt(), new_attempt()
+    await store.delete((await keep(store, b"makes the bucket")).url)
+    begun, _ = await store._begin(image_id, attempt)
+    await store.discard(image_id, attempt)  # died before the marker was written
+    assert await names(store) == []
+    begun, _ = await store._begin(image_id, attempt)
+    foreign, _ = await store._begin(image_id, other)
+    for upload, owner in ((begun, attempt), (foreign, other)):
+        await store._put(store._marker(image_id, owner), [upload.encode()], owner)
+        await store.send_part(image_id, upload, 1, [bytes(5 * MIB)])
+    await store.discard(image_id, attempt)
+    assert sorted(await names(store)) == sorted([image_id, store._marker(image_id, other)])
+    parts = [await store.send_part(image_id, foreign, 1, [bytes(5 * MIB)])]
+    await store._complete(image_id, foreign, parts, 5 * MIB, other)
+    await store.discard(image_id, attempt)
+    assert await store.size(store.url_prefix + image_id) == 5 * MIB
+    await store.discard(image_id, other)  # died before the marker was removed
+    assert await names(store) == []
+    await store.stop()
+    await hashing.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_missing_bucket(moto: S3Server) -> None:
+    """A bucket is made only if that is wanted."""
+    store, hashing = store_of(settings_for(moto, create_bucket=False))
+    with pytest.raises(StoreUnavailable, match="s3_store_create_bucket_on_put"):
+        await keep(store, b"data")
+    await store.stop()
+    await hashing.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "url"),
+    [
+        ({}, "http://127.0.0.1:1/bucket/a%20key?x=%2F"),
+        ({"host": "https://s3.example.com/base/"}, "https://s3.example.com/base/bucket/a%20key?x=%2F"),
+        ({"host": "s3.eu-west-3.amazonaws.com"}, "http://bucket.s3.eu-west-3.amazonaws.com/a%20key?x=%2F"),
+        ({"host": "h", "url_format": "virtual"}, "http://bucket.h/a%20key?x=%2F"),
+        ({"host": "s3.amazonaws.com", "url_format": "path"}, "http://s3.amazonaws.com/bucket/a%20key?x=%2F"),
+    ],
+)
+def test_addresses(moto: S3Server, changes: dict[str, Any], url: str) -> None:
+    """Where an object is, by path or by host."""
+    values = {"bucket": "bucket", "region": ""} | changes
+    settings = settings_for(evolve(moto, url="http://127.0.0.1:1"), **values)
+    store, _ = store_of(settings)
+    assert store._api.url("bucket", "a key", {"x": "/"}) == url
+    assert store._api.region == ("eu-west-3" if "eu-west-3" in url else "")

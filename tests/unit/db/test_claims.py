@@ -1,0 +1,240 @@
+"""Which claims are orphans, and who decides that a process is dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import evolve
+from twisted.internet.task import Clock
+
+from glancetx.db.claims import LEASE, NOBODY, Claims, Process, start_time_of, this_process
+from glancetx.db.engine import Engine
+from glancetx.db.own_schema import processes
+from glancetx.domain.claim import DELETE, UPLOAD, Claim
+
+Rows = Callable[..., Awaitable[list[Any]]]
+Count = Callable[..., Awaitable[int]]
+START = datetime(2026, 1, 1)
+
+
+def claim_of(process: Process, kind: str = UPLOAD, number: int = 0) -> Claim:
+    return Claim(id=f"{number:032x}", kind=kind, image_id="image", store="file", process=process.id)
+
+
+def elsewhere(**fields: Any) -> Process:
+    """A process of another host, whose pid nobody here can look up."""
+    return evolve(this_process(), host="elsewhere", **fields)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_twisted.async_yield_fixture
+async def claims(engine: Engine, process: Process, clock: Clock) -> AsyncIterator[Claims]:
+    """Claims that live in the clock's time."""
+    made = Claims(engine, now=lambda: START + timedelta(seconds=clock.seconds()))
+    await made.register(process)
+    yield made
+
+
+@pytest.fixture
+def departed() -> Process:
+    """A process of this host that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    start_time = start_time_of(child.pid)
+    child.communicate(b"\n")
+    assert start_time is not None
+    return evolve(this_process(), pid=child.pid, start_time=start_time)
+
+
+async def pass_time(claims: Claims, process: Process, clock: Clock) -> None:
+    """Let a little more than a lease end; *process* renews its own in between."""
+    clock.advance(LEASE / 2)
+    await claims.renew(process)
+    clock.advance(LEASE / 2 + 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_own_claims(claims: Claims, process: Process, clock: Clock) -> None:
+    """Our own claims are no orphans, even if we could not renew our lease."""
+    await claims.take(claim_of(process))
+    clock.advance(LEASE * 10)
+    assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_living_elsewhere(claims: Claims, clock: Clock) -> None:
+    """Within its lease a process elsewhere lives."""
+    other = elsewhere()
+    await claims.renew(other)
+    await claims.take(claim_of(other))
+    clock.advance(LEASE)
+    assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_lease_ended(claims: Claims, process: Process, clock: Clock) -> None:
+    """A process elsewhere whose lease has ended is dead."""
+    other = elsewhere()
+    await claims.renew(other)
+    await claims.take(claim_of(other, DELETE))
+    await pass_time(claims, process, clock)
+    assert await claims.orphans() == [evolve(claim_of(other, DELETE), process=NOBODY)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_database_was_away(claims: Claims, process: Process, clock: Clock) -> None:
+    """Nobody is dead for a lease that has ended while nobody could renew it; but those who do not come back are."""
+    other = elsewhere()
+    await claims.renew(other)
+    await claims.take(claim_of(other))
+    clock.advance(LEASE * 2)
+    assert await claims.orphans() == []
+    await claims.renew(process)
+    clock.advance(LEASE - 1)
+    assert await claims.orphans() == []
+    await claims.renew(process)
+    clock.advance(1)
+    assert len(await claims.orphans()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_lease_renewed(claims: Claims, clock: Clock) -> None:
+    """Renewing a lease makes it last from then on."""
+    other = elsewhere()
+    await claims.renew(other)
+    await claims.take(claim_of(other))
+    clock.advance(LEASE)
+    await claims.renew(other)
+    clock.advance(LEASE)
+    assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_departed(claims: Claims, departed: Process) -> None:
+    """A process of this host that has ended is dead at once."""
+    await claims.renew(departed)
+    await claims.take(claim_of(departed))
+    assert len(await claims.orphans()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_pid_reused(claims: Claims) -> None:
+    """A process whose pid belongs to a later one is dead at once."""
+    former = evolve(this_process(), start_time=1)
+    await claims.renew(former)
+    await claims.take(claim_of(former))
+    assert len(await claims.orphans()) == 1
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("fact", ["host", "boot_id", "pid_namespace"])
+async def test_pid_of_other_place(claims: Claims, departed: Process, fact: str) -> None:
+    """A pid says nothing about a process of another host, boot or container."""
+    changed: dict[str, Any] = {fact: "other"}
+    other = evolve(departed, **changed)
+    await claims.renew(other)
+    await claims.take(claim_of(other))
+    assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_second_service(claims: Claims) -> None:
+    """Another service in this very process lives by its lease."""
+    second = this_process()
+    await claims.renew(second)
+    await claims.take(claim_of(second))
+    assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_retired(claims: Claims) -> None:
+    """What a process leaves when it retires is an orphan at once."""
+    other = elsewhere()
+    await claims.renew(other)
+    await claims.take(claim_of(other))
+    await claims.retire(other)
+    assert len(await claims.orphans()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_abandoned(claims: Claims, process: Process) -> None:
+    """An abandoned claim is an orphan though its process lives."""
+    claim = claim_of(process)
+    await claims.take(claim)
+    assert await claims.abandon(claim)
+    assert await claims.orphans() == [evolve(claim, process=NOBODY)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_abandon_nothing(claims: Claims, process: Process) -> None:
+    """Abandoning a claim that is gone tells so."""
+    assert not await claims.abandon(claim_of(process))
+
+
+@pytest_twisted.ensureDeferred
+async def test_release(claims: Claims, process: Process) -> None:
+    """A released claim is gone; releasing it again does no harm."""
+    claim = claim_of(process)
+    await claims.take(claim)
+    for _ in range(2):
+        await claims.release(claim)
+    assert not await claims.abandon(claim)
+
+
+@pytest_twisted.ensureDeferred
+async def test_orphans_stay(claims: Claims) -> None:
+    """An orphan is one until it is settled, whoever looks, and however often."""
+    await claims.take(claim_of(elsewhere()))
+    assert len(await claims.orphans()) == len(await claims.orphans()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_dead_are_forgotten(claims: Claims, departed: Process, process: Process, rows: Rows) -> None:
+    """Only the living have a row after a look."""
+    await claims.renew(departed)
+    await claims.orphans()
+    assert await rows("SELECT id FROM glancetx_processes") == [(process.id,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_renew_forgotten(claims: Claims, count: Count, clock: Clock) -> None:
+    """A process that was taken for dead is back when it renews its lease."""
+    other = elsewhere()
+    await claims.renew(other)
+    clock.advance(LEASE + 1)
+    await claims.orphans()
+    await claims.renew(other)
+    assert await count(processes) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_many(claims: Claims) -> None:
+    """Orphans of several processes come in one list, each once."""
+    for number in range(5):
+        await claims.take(claim_of(elsewhere(), number=number))
+    assert [claim.id for claim in await claims.orphans()] == [f"{number:032x}" for number in range(5)]
+
+
+def test_start_time() -> None:
+    """A process that lives has a start time, and always the same."""
+    assert start_time_of(os.getpid()) == start_time_of(os.getpid()) == this_process().start_time
+    assert this_process().start_time > 0
+
+
+def test_zombie() -> None:
+    """A process that has ended and was not yet waited for is gone."""
+    child = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert start_time_of(child.pid) is None
+    child.communicate()

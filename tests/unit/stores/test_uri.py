@@ -1,0 +1,83 @@
+"""Location URIs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glancetx.domain.errors import DataNotFound, UnknownStore
+from glancetx.stores.uri import file_path, file_url, object_place, s3_url, scheme_of
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme"),
+    [
+        ("file:///a/b", "file"),
+        ("filesystem:///a", "file"),
+        ("rbd://x/y", "rbd"),
+        ("swift+https://u:k@h/c/o", "swift"),
+    ],
+)
+def test_scheme(url: str, scheme: str) -> None:
+    """The scheme names the store; `filesystem` is `file`."""
+    assert scheme_of(url) == scheme
+
+
+@pytest.mark.parametrize("url", ["", "/a/b", "file:/a", "://x"])
+def test_no_scheme(url: str) -> None:
+    """What has no scheme is read by no store."""
+    with pytest.raises(UnknownStore):
+        scheme_of(url)
+
+
+def test_file_url() -> None:
+    """A path stands in the URL as it is."""
+    assert file_url(Path("/images/a b%20ü")) == "file:///images/a b%20ü"
+
+
+@pytest.mark.parametrize("url", ["file:///images/a b%20ü", "filesystem:///images/a b%20ü"])
+def test_file_path(url: str) -> None:
+    """And comes back as it was."""
+    assert file_path(url) == Path("/images/a b%20ü")
+
+
+@pytest.mark.parametrize(
+    "url", ["file://host/a", "file:///a/../b", "file:///..", "file://", "file:///a\0b", "http:///a", "/a", ""]
+)
+def test_not_a_file(url: str) -> None:
+    """Other schemes, relative paths and paths that climb are nothing where data could be."""
+    with pytest.raises(DataNotFound):
+        file_path(url)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("s3.example.com", "s3://s3.example.com/b/k"),
+        ("http://s3.example.com:8080/", "s3://s3.example.com:8080/b/k"),
+        ("https://s3.example.com/path", "s3+https://s3.example.com/path/b/k"),
+    ],
+)
+def test_s3(host: str, url: str) -> None:
+    """Locations of S3 name the endpoint, its scheme in their own."""
+    assert s3_url(host, "b", "k") == url
+    place = object_place(url)
+    assert (place.container, place.key) == ("b", "k")
+    assert url.endswith(f"://{place.service}/b/k")
+
+
+def test_old_credentials() -> None:
+    """What old versions wrote is read, and what is secret in it is never shown."""
+    place = object_place("s3://key:secret/with@s3.example.com/b/k")
+    assert (place.container, place.key) == ("b", "k")
+    place = object_place("swift+https://acc%3Auser:pa%40ss@auth.example.com/v3/glance/some-id")
+    assert (place.service, place.credentials) == ("auth.example.com/v3", "acc%3Auser:pa%40ss")
+    assert "pa%40ss" not in repr(place)
+
+
+@pytest.mark.parametrize("url", ["s3://host", "s3://host/b", "s3://host/b/", "s3://https://host/b/k", "nothing"])
+def test_no_objects(url: str) -> None:
+    """What is not a location of an object has no data."""
+    with pytest.raises(DataNotFound):
+        object_place(url)

@@ -1,0 +1,166 @@
+"""Digests, the size limit and the inspection."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from glancetx.config.settings import FormatSettings
+from glancetx.domain.errors import FormatMismatch, LimitExceeded
+from glancetx.runtime.threads import Threads
+from glancetx.streams import Digest, Inspection, SizeLimit, Tap
+from glancetx.streams.observers import BEHIND, HOP, Follower
+from glancetx.testing.fakes import Recorder, ScriptedSource, until
+
+CONTENT = os.urandom(1024 * 1024 + 3)
+PIECES = [CONTENT[i : i + 70_000] for i in range(0, len(CONTENT), 70_000)]
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha512"])
+@pytest_twisted.ensureDeferred
+async def test_digest(threads: Threads, algorithm: str) -> None:
+    """The digest of all bytes is known at the end."""
+    digest = Digest(algorithm, threads)
+    await Recorder().receive(Tap(ScriptedSource(*PIECES), digest))
+    assert digest.hexdigest == hashlib.new(algorithm, CONTENT).hexdigest()
+
+
+@pytest_twisted.ensureDeferred
+async def test_digest_of_nothing(threads: Threads) -> None:
+    """No bytes have a digest, too."""
+    digest = Digest("md5", threads)
+    await Recorder().receive(Tap(ScriptedSource(), digest))
+    assert digest.hexdigest == "d41d8cd98f00b204e9800998ecf8427e"
+
+
+def test_unknown_algorithm(threads: Threads) -> None:
+    """A digest that does not exist is noticed before any byte flows."""
+    with pytest.raises(ValueError, match="nonsense"):
+        Digest("nonsense", threads)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_follower_may_fall_behind_only_so_far(clock: IReactorTime, threads: Threads) -> None:
+    """While its thread is busy it takes a bounded number of bytes, then asks to wait until the thread has them."""
+    free = threading.Event()
+
+    def work(chunks: list[bytes]) -> None:
+        free.wait(10)
+
+    follower = Follower(threads, work)
+    assert follower.observe(bytes(HOP)) is None  # the thread is busy with these
+    accepted = 0
+    waiting: Deferred[None] | None = None
+    while waiting is None:
+        waiting = follower.observe(bytes(HOP))
+        accepted += HOP
+        assert accepted <= BEHIND + HOP
+    assert not waiting.called
+    free.set()
+    await until(clock, lambda: bool(waiting.called))
+    await follower.finish()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_follower_works_in_order(threads: Threads) -> None:
+    """The bytes reach the work in order, never two calls at a time."""
+    seen = bytearray()
+    lock = threading.Lock()
+
+    def work(chunks: list[bytes]) -> None:
+        assert lock.acquire(blocking=False)
+        seen.extend(b"".join(chunks))
+        lock.release()
+
+    follower = Follower(threads, work, hop=100)
+    for start in range(0, 100_000, 50):
+        follower.observe(CONTENT[start : start + 50])
+    await follower.finish()
+    assert seen == CONTENT[:100_000]
+
+
+@pytest_twisted.ensureDeferred
+async def test_work_that_fails_fails_the_transfer(threads: Threads) -> None:
+    """An error in the thread comes out of `finish`, and of any `observe` after it."""
+
+    def work(chunks: list[bytes]) -> None:
+        raise ZeroDivisionError
+
+    follower = Follower(threads, work)
+    follower.observe(b"x")
+    with pytest.raises(ZeroDivisionError):
+        await follower.finish()
+    with pytest.raises(ZeroDivisionError):
+        follower.observe(b"x")
+
+
+@pytest_twisted.ensureDeferred
+async def test_work_that_fails_tells_who_waits(threads: Threads) -> None:
+    """A tap that waits for the follower to catch up learns of the error at once."""
+    free = threading.Event()
+
+    def work(chunks: list[bytes]) -> None:
+        free.wait(10)
+        raise ZeroDivisionError
+
+    follower = Follower(threads, work)
+    follower.observe(bytes(HOP))
+    waiting = follower.observe(bytes(BEHIND))
+    free.set()
+    assert waiting is not None
+    with pytest.raises(ZeroDivisionError):
+        await waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_size_limit() -> None:
+    """One byte more than the limit stops the transfer; the limit itself does not."""
+    limit = SizeLimit(10)
+    await Recorder().receive(Tap(ScriptedSource(b"12345", b"67890"), limit))
+    assert limit.received == 10
+    source = ScriptedSource(b"12345", b"678901", b"more")
+    with pytest.raises(LimitExceeded):
+        await Recorder().receive(Tap(source, SizeLimit(10)))
+    assert source.stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_size_limit() -> None:
+    """Without a limit bytes are only counted."""
+    limit = SizeLimit(None)
+    await Recorder().receive(Tap(ScriptedSource(*PIECES), limit))
+    assert limit.received == len(CONTENT)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_inspection_learns_the_size(threads: Threads, threaded: bool) -> None:
+    """With threads and without, the virtual size is known at the end."""
+    found = Inspection("raw", "bare", FormatSettings(), threads if threaded else None)
+    await Recorder().receive(Tap(ScriptedSource(*PIECES), found))
+    assert found.virtual_size == len(CONTENT)
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_inspection_refuses_other_content(threads: Threads, threaded: bool) -> None:
+    """Content that is not of the declared format fails the transfer, when all of it was seen."""
+    recorder = Recorder()
+    found = Inspection("qcow2", "bare", FormatSettings(), threads if threaded else None)
+    with pytest.raises(FormatMismatch, match="disk_format qcow2"):
+        await recorder.receive(Tap(ScriptedSource(*PIECES), found))
+    assert recorder.data == CONTENT
+
+
+@pytest_twisted.ensureDeferred
+async def test_inspection_leaves_containers_alone(threads: Threads) -> None:
+    """Only bare images are looked into."""
+    found = Inspection("qcow2", "ova", FormatSettings(), threads)
+    await Recorder().receive(Tap(ScriptedSource(*PIECES), found))
+    assert found.virtual_size is None

@@ -1,0 +1,106 @@
+"""Pulling bytes out of a producer."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
+
+from glancetx.domain.errors import LimitExceeded
+from glancetx.streams import BytesSource, Intake, gather
+from glancetx.testing.fakes import ScriptedSource
+
+KIB = 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_gathers_small_chunks() -> None:
+    """A block comes when enough has arrived; the end brings the rest, then nothing."""
+    source = ScriptedSource(held=True)
+    async with Intake(source, block=2 * KIB, most=8 * KIB) as intake:
+        taking = Deferred.fromCoroutine(intake.take())
+        source.send(b"a" * KIB)
+        assert not taking.called
+        source.send(b"b" * KIB)
+        assert b"".join(await taking) == b"a" * KIB + b"b" * KIB
+        source.send(b"c")
+        source.end()
+        assert await intake.take() == [b"c"]
+        assert await intake.take() == []
+    assert not source.stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_pauses_when_nobody_takes() -> None:
+    """At the high-water mark the source is paused, even inside its start, and resumed by the next take."""
+    pieces = [bytes(KIB)] * 100
+    source = ScriptedSource(*pieces)
+    async with Intake(source, block=2 * KIB, most=4 * KIB) as intake:
+        assert source.paused
+        taken = await intake.take()
+        assert sum(map(len, taken)) <= 5 * KIB
+        size = len(b"".join(taken))
+        while chunks := await intake.take():
+            assert sum(map(len, chunks)) <= 5 * KIB
+            size += len(b"".join(chunks))
+    assert size == 100 * KIB
+
+
+@pytest_twisted.ensureDeferred
+async def test_counts_the_cost_of_tiny_chunks() -> None:
+    """A flood of single bytes is paused long before a million of them are in memory."""
+    source = ScriptedSource(*[b"x"] * 100_000, held=True)
+    async with Intake(source):
+        assert source.paused
+        assert len(source.pieces) > 80_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_raises_the_error_of_the_source() -> None:
+    """The source's error comes instead of what was left."""
+    source = ScriptedSource(b"data", error=ZeroDivisionError())
+    async with Intake(source) as intake:
+        with pytest.raises(ZeroDivisionError):
+            await intake.take()
+    assert not source.stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_leaving_stops_the_source() -> None:
+    """Whoever leaves early stops the source; what it sends after that is dropped."""
+    source = ScriptedSource(b"data", held=True)
+    async with Intake(source, block=1) as intake:
+        await intake.take()
+    assert source.stopped
+    intake.write(b"late")
+
+
+@pytest_twisted.ensureDeferred
+async def test_cancelling_a_take_stops_the_source() -> None:
+    """A cancelled coroutine leaves the block, and so the source is stopped."""
+    source = ScriptedSource(held=True)
+
+    async def pull() -> None:
+        async with Intake(source) as intake:
+            await intake.take()
+
+    pulling = Deferred.fromCoroutine(pull())
+    pulling.cancel()
+    with pytest.raises(CancelledError):
+        await pulling
+    assert source.stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_gather_returns_all() -> None:
+    """A body within the limit is returned whole."""
+    assert await gather(BytesSource(b"x" * 10), 10) == b"x" * 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_gather_has_a_limit() -> None:
+    """A body beyond the limit is stopped."""
+    source = ScriptedSource(b"x" * 11, held=True)
+    with pytest.raises(LimitExceeded):
+        await gather(source, 10)
+    assert source.stopped
