@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
-from twisted.application.service import MultiService
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
-from glancetx.access.builtin import BuiltinAuthenticator
 from glancetx.access.limits import OptionLimits
-from glancetx.access.open import OpenAuthenticator
 from glancetx.access.policy import Policy
 from glancetx.access.protections import Protections
-from glancetx.access.tokens import TokenAuthenticator
-from glancetx.access.trusted import TrustedAuthenticator
-from glancetx.config.settings import ClientTlsSettings, NotificationSettings, Settings, TokenSettings
-from glancetx.config.store_settings import FilesystemSettings, HttpStoreSettings, OtherSettings, SwiftSettings
+from glancetx.assembly.identity import Identity, choose_identity
+from glancetx.assembly.metadefs import build_metadefs
+from glancetx.assembly.notifiers import choose_notifier
+from glancetx.assembly.stores import StoreBuilder
+from glancetx.config.settings import Settings
 from glancetx.db.claims import Claims, this_process
 from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
@@ -30,32 +30,20 @@ from glancetx.db.imports import ImportRuns
 from glancetx.db.leases import Leases
 from glancetx.db.locations import LocationRows
 from glancetx.db.members import Members
-from glancetx.db.metadef_items import Definitions, ResourceTypes, TagRows
-from glancetx.db.metadef_rows import OBJECTS, PROPERTIES
-from glancetx.db.metadefs import Namespaces
 from glancetx.db.migrations import prepare
 from glancetx.db.tasks import Tasks
 from glancetx.db.usage import Usages
-from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
+from glancetx.domain.errors import DatabaseUnavailable
 from glancetx.imports.accept import Imports
 from glancetx.imports.fill import Filler
 from glancetx.imports.importer import Importer
 from glancetx.imports.runner import ImportRunner
 from glancetx.interfaces import IAuthenticator, ILimits, INotifier, IStore
-from glancetx.keystone import Keystone
 from glancetx.notifications.events import Events
-from glancetx.notifications.log import LogNotifier
-from glancetx.notifications.messaging import MessagingNotifier
-from glancetx.notifications.metadef_events import MetadefEvents
-from glancetx.notifications.nothing import NoNotifier
-from glancetx.notifications.several import SeveralNotifiers
 from glancetx.operations.activation import Activation
 from glancetx.operations.images import Catalog
 from glancetx.operations.locations import Locations
 from glancetx.operations.members import Sharing
-from glancetx.operations.metadef_items import MetadefObjects, MetadefProperties, MetadefTags, MetadefTypes
-from glancetx.operations.metadef_schemas import MetadefSchemas
-from glancetx.operations.metadefs import Metadefs, NamespaceDoor
 from glancetx.operations.properties import Properties
 from glancetx.operations.schemas import ImageSchema
 from glancetx.operations.showing import Showing
@@ -63,11 +51,6 @@ from glancetx.operations.stores import StoreDirectory, configured_entries, given
 from glancetx.operations.tags import Tags
 from glancetx.operations.tasks import TaskList
 from glancetx.operations.usage import Consumption
-from glancetx.outgoing.client import HttpClient, Patience
-from glancetx.outgoing.exchange import Connections
-from glancetx.outgoing.guarded import Guarded
-from glancetx.outgoing.retries import Retries
-from glancetx.outgoing.tls import TlsPolicy
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
@@ -78,12 +61,6 @@ from glancetx.services.presence import Presence
 from glancetx.services.reaper import Reaper
 from glancetx.services.replicator import Replicator
 from glancetx.services.unstager import Unstager
-from glancetx.stores.filesystem import FilesystemStore
-from glancetx.stores.http import HttpStore
-from glancetx.stores.registry import Stores
-from glancetx.stores.s3 import S3Store
-from glancetx.stores.swift import SwiftStore
-from glancetx.stores.swift_sessions import SwiftSessions
 from glancetx.streams import Throttle
 from glancetx.transfer.delete import Deletes
 from glancetx.transfer.download import Downloads
@@ -99,8 +76,6 @@ from glancetx.web.imports import ImportsRoom
 from glancetx.web.info import InfoRoom
 from glancetx.web.locations import LocationsRoom
 from glancetx.web.members import MembersRoom
-from glancetx.web.metadef_items import MetadefTagsRoom, ObjectsRoom, PropertiesRoom
-from glancetx.web.metadefs import MetadefSchemasRoom, NamespacesRoom, ResourceTypesRoom
 from glancetx.web.middleware import Middleware
 from glancetx.web.probes import ProbesRoom
 from glancetx.web.query import QueryParser
@@ -140,12 +115,13 @@ class ImageService(MultiService):
         self._responder = Responder(reactor, self._files)
         self._engine = Engine(reactor, settings.database)
         self._process = this_process()
-        self._stores = self._choose_stores(settings, stores)
+        self._stores = StoreBuilder(settings, reactor, self._files, self._hashing).registry(stores)
         self._multiple = settings.stores.multiple if stores is None else len(stores) > 1
         policy = self._policy = Policy(settings.access)
         limits = limits or OptionLimits(settings.images)
-        self._messengers: list[MessagingNotifier] = []
-        notifier = notifier or self._choose_notifier(settings.notifications, reactor)
+        self._messengers: Sequence[IService] = ()
+        if notifier is None:
+            notifier, self._messengers = choose_notifier(settings.notifications, reactor)
         events = Events(notifier, settings.notifications.disabled)
         schema = ImageSchema(settings.images)
         images, self._claims = Images(self._engine), Claims(self._engine)
@@ -216,7 +192,8 @@ class ImageService(MultiService):
         self.activation = Activation(images, policy, events)
         kept = settings.imports.task_time_to_live
         self.tasks = TaskList(Tasks(self._engine), images, policy, events, kept)
-        self._metadef_rooms = self._build_metadefs(policy, notifier)
+        definitions = build_metadefs(self._engine, policy, notifier, settings.images)
+        self.metadefs, self._metadef_rooms = definitions.namespaces, definitions.rooms
         self.presence = Presence(reactor, self._claims, self._process)
         self.reaper = Reaper(reactor, self._claims, self._recovery)
         self.auditor = Auditor(reactor, copies, self._stores, self._hashing, settings.audit)
@@ -231,13 +208,15 @@ class ImageService(MultiService):
         if settings.audit.repair_rate:
             self._background.append(Leader(reactor, leases, "replicator", self.replicator))
         self.probes = ProbesRoom(settings.middleware.health, self._files)
-        self._builtin: BuiltinAuthenticator | None = None
-        self._connections: Connections | None = None
         self._requests = Ongoing()
         entries = configured_entries(settings.stores) if stores is None else given_entries(stores)
         self._directory = StoreDirectory(entries if self._multiple else (), policy)
         self._versions = announced(multiple=self._multiple, cache=False)
-        self._router = self._build_router(authenticator or self._authenticator(reactor, policy), schema)
+        if authenticator is None:
+            self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
+        else:
+            self._identity = Identity(authenticator)
+        self._router = self._build_router(self._identity.authenticator, schema)
         self.started: Deferred[None] = Deferred()
         self._starting: Deferred[None] | None = None
         self._stopping: SharedCall[None] | None = None
@@ -280,8 +259,7 @@ class ImageService(MultiService):
         await self._open_database()
         await self._stores.start()
         await self._staging.start()
-        if self._builtin is not None:
-            await self._builtin.start()
+        await self._identity.start()
         for messenger in self._messengers:
             messenger.startService()
         await self._claims.register(self._process)
@@ -317,14 +295,13 @@ class ImageService(MultiService):
         """What is to be stopped, in this order; of a start that failed, what had come to life."""
         yield "the start", self._end_start
         yield "a request", self._requests.cancel
-        if self._connections is not None:
-            yield "the connections to Keystone", self._connections.close
+        yield "the connections to Keystone", self._identity.close
         yield "an import", self._importing.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
         if self._registered:
             yield "the presence", self.presence.retire
         for messenger in self._messengers:
-            yield "the broker of events", messenger.stopService
+            yield "the broker of events", partial(maybeDeferred, messenger.stopService)
         yield "a store", self._stores.stop
         yield "the database", self._engine.stop
         for pool in self._pools():
@@ -338,41 +315,6 @@ class ImageService(MultiService):
 
     def _pools(self) -> Sequence[Threads]:
         return (self._files, self._hashing, self._accounts)
-
-    def _choose_stores(self, settings: Settings, given: Mapping[str, IStore] | None) -> Stores:
-        if given is not None:
-            return Stores(given, default=next(iter(given)))
-        chosen = settings.stores
-        everyone = [*chosen.filesystems, *chosen.others]
-        built = {each.identifier: self._build_store(each) for each in everyone}
-        ordered = {identifier: built[identifier] for identifier in chosen.order or built}
-        return Stores(ordered, chosen.default, weights={each.identifier: each.weight for each in everyone})
-
-    def _build_store(self, settings: FilesystemSettings | OtherSettings) -> IStore:
-        multiple = self.settings.stores.multiple
-        if isinstance(settings, FilesystemSettings):
-            return FilesystemStore(settings, self._files, multiple=multiple)
-        retries, patience = Retries(self._reactor), Patience()
-        if isinstance(settings, HttpStoreSettings):
-            tls = TlsPolicy(ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure))
-            rules = self.settings.fetch
-            guarded = Guarded(self._reactor, rules, tls, patience.connect)
-            return HttpStore(settings, HttpClient(self._reactor, endpoints=guarded), rules, retries)
-        if isinstance(settings, SwiftSettings):
-            trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure)
-            sessions = SwiftSessions(settings, self._reactor, trust)
-            client = HttpClient(self._reactor, TlsPolicy(trust), patience)
-            return SwiftStore(settings, sessions, client, retries, self._files, multiple=multiple)
-        tls = TlsPolicy(ClientTlsSettings(cafile=settings.cafile))
-        return S3Store(settings, HttpClient(self._reactor, tls, patience), retries, self._hashing, multiple=multiple)
-
-    def _choose_notifier(self, settings: NotificationSettings, reactor: Any) -> INotifier:
-        chosen: list[INotifier] = [LogNotifier()] if "log" in settings.drivers else []
-        for driver in settings.drivers:
-            if settings.broker is not None and driver.startswith("messaging"):
-                envelope = driver == "messagingv2"
-                self._messengers.append(MessagingNotifier(reactor, settings, settings.broker, envelope=envelope))
-        return SeveralNotifiers([*chosen, *self._messengers]) if chosen or self._messengers else NoNotifier()
 
     def _build_imports(self, reactor: Any, runs: ImportRuns, images: Images, events: Events) -> ImportRunner:
         settings = self.settings
@@ -389,44 +331,6 @@ class ImageService(MultiService):
             self._process,
             settings.imports.at_once,
             settings.images.image_size_cap,
-        )
-
-    def _authenticator(self, reactor: Any, policy: Policy) -> IAuthenticator:
-        settings = self.settings.access
-        if settings.authentication == "none":
-            return OpenAuthenticator()
-        if settings.authentication == "keystone" and settings.tokens is not None:
-            return self._token_authenticator(settings.tokens, reactor, policy)
-        if settings.authentication == "trusted":
-            self._log.warn("Identity headers are believed: let nobody but the authenticating proxy reach this service")
-            return TrustedAuthenticator(
-                policy.is_admin, login_uri=settings.www_authenticate_uri, anonymous=settings.allow_anonymous
-            )
-        if settings.authentication == "builtin" and settings.accounts is not None:
-            self._builtin = BuiltinAuthenticator(settings.accounts, self._accounts, reactor, policy.is_admin)
-            return self._builtin
-        raise ConfigurationError("There is no authenticator: pass one, or configure accounts or Keystone")
-
-    def _token_authenticator(self, settings: TokenSettings, reactor: Any, policy: Policy) -> TokenAuthenticator:
-        account = settings.keystone
-        self._connections = Connections(reactor, account.tls, account.timeout, account.retries)
-        keystone = Keystone(account, self._connections.exchange, reactor)
-        allowed = self.settings.access.allow_anonymous
-        return TokenAuthenticator(settings, keystone, reactor, policy.is_admin, anonymous=allowed)
-
-    def _build_metadefs(self, policy: Policy, notifier: INotifier) -> Sequence[object]:
-        """The rooms of metadata definitions, and `metadefs`, their namespaces."""
-        namespaces, types = Namespaces(self._engine), ResourceTypes(self._engine)
-        door, schemas, events = NamespaceDoor(namespaces, policy), MetadefSchemas(), MetadefEvents(notifier)
-        self.metadefs = Metadefs(namespaces, door, schemas, events)
-        properties = MetadefProperties(Definitions(self._engine, PROPERTIES), types, door, schemas, events)
-        return (
-            NamespacesRoom(self.metadefs, self.settings.images),
-            ResourceTypesRoom(MetadefTypes(types, door, schemas, events)),
-            ObjectsRoom(MetadefObjects(Definitions(self._engine, OBJECTS), door, schemas, events)),
-            PropertiesRoom(properties),
-            MetadefTagsRoom(MetadefTags(TagRows(self._engine), door, schemas, events)),
-            MetadefSchemasRoom(schemas),
         )
 
     def _build_router(self, authenticator: IAuthenticator, schema: ImageSchema) -> Router:

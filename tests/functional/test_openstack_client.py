@@ -123,11 +123,13 @@ def test_list_filters(users: Users, name: str) -> None:
     ]
 
 
-def test_list_sorts_and_pages(users: Users, name: str) -> None:
+def test_list_sorts_and_pages(users: Users, cloud: Cloud, name: str) -> None:
     """Keys and directions, a most, and a marker."""
     ids = {}
     for letter, ram in (("a", 1), ("b", 2), ("c", 2)):
         ids[letter] = users.alice.ask("create", "--property", f"of={name}", "--min-ram", ram, f"{name} {letter}")["id"]
+    for age, letter in enumerate("cba"):
+        cloud.backdate(ids[letter], 10 * age)
 
     def letters(*options: object) -> str:
         found = names(users.alice.ask("list", "--property", f"of={name}", *options))

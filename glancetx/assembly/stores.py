@@ -1,0 +1,86 @@
+"""The stores that settings name, each with what it needs to reach its storage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from glancetx.config.settings import ClientTlsSettings, Settings
+from glancetx.config.store_settings import (
+    FilesystemSettings,
+    HttpStoreSettings,
+    OtherSettings,
+    S3Settings,
+    SwiftSettings,
+)
+from glancetx.interfaces import IStore
+from glancetx.runtime.threads import Threads
+from glancetx.stores.filesystem import FilesystemStore
+from glancetx.stores.registry import Stores
+
+
+@frozen
+class StoreBuilder:
+    """Builds stores; *files* reads and writes, *hashing* digests what is signed."""
+
+    settings: Settings
+    reactor: Any
+    files: Threads
+    hashing: Threads
+
+    def registry(self, given: Mapping[str, IStore] | None) -> Stores:
+        """All stores: the *given* ones, of which the first is the default, or else those of the settings."""
+        if given is not None:
+            return Stores(given, default=next(iter(given)))
+        chosen = self.settings.stores
+        everyone = [*chosen.filesystems, *chosen.others]
+        built = {each.identifier: self.build(each) for each in everyone}
+        ordered = {identifier: built[identifier] for identifier in chosen.order or built}
+        return Stores(ordered, chosen.default, weights={each.identifier: each.weight for each in everyone})
+
+    def build(self, settings: FilesystemSettings | OtherSettings) -> IStore:
+        """One store, not started yet."""
+        if isinstance(settings, FilesystemSettings):
+            return FilesystemStore(settings, self.files, multiple=self.settings.stores.multiple)
+        if isinstance(settings, HttpStoreSettings):
+            return self._http(settings)
+        if isinstance(settings, SwiftSettings):
+            return self._swift(settings)
+        return self._s3(settings)
+
+    def _http(self, settings: HttpStoreSettings) -> IStore:
+        from glancetx.outgoing.client import HttpClient, Patience
+        from glancetx.outgoing.guarded import Guarded
+        from glancetx.outgoing.retries import Retries
+        from glancetx.outgoing.tls import TlsPolicy
+        from glancetx.stores.http import HttpStore
+
+        tls = TlsPolicy(ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure))
+        rules = self.settings.fetch
+        guarded = Guarded(self.reactor, rules, tls, Patience().connect)
+        return HttpStore(settings, HttpClient(self.reactor, endpoints=guarded), rules, Retries(self.reactor))
+
+    def _swift(self, settings: SwiftSettings) -> IStore:
+        from glancetx.outgoing.client import HttpClient, Patience
+        from glancetx.outgoing.retries import Retries
+        from glancetx.outgoing.tls import TlsPolicy
+        from glancetx.stores.swift import SwiftStore
+        from glancetx.stores.swift_sessions import SwiftSessions
+
+        trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure)
+        sessions = SwiftSessions(settings, self.reactor, trust)
+        client = HttpClient(self.reactor, TlsPolicy(trust), Patience())
+        retries, multiple = Retries(self.reactor), self.settings.stores.multiple
+        return SwiftStore(settings, sessions, client, retries, self.files, multiple=multiple)
+
+    def _s3(self, settings: S3Settings) -> IStore:
+        from glancetx.outgoing.client import HttpClient, Patience
+        from glancetx.outgoing.retries import Retries
+        from glancetx.outgoing.tls import TlsPolicy
+        from glancetx.stores.s3 import S3Store
+
+        client = HttpClient(self.reactor, TlsPolicy(ClientTlsSettings(cafile=settings.cafile)), Patience())
+        retries, multiple = Retries(self.reactor), self.settings.stores.multiple
+        return S3Store(settings, client, retries, self.hashing, multiple=multiple)
