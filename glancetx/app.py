@@ -168,6 +168,7 @@ class ImageService(MultiService):
             limits,
             self._staging,
             self._recovery,
+            self._hashing,
             settings.images,
             settings.imports.node_url,
             self._process.id,

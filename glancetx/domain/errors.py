@@ -256,6 +256,14 @@ class SizeMismatch(Invalid):
         self.announced, self.received = announced, received
 
 
+class DigestMismatch(Invalid):
+    """The data is not what its sender announced: its digest is another."""
+
+    def __init__(self, algorithm: str, expected: str, found: str) -> None:
+        super().__init__(f"The {algorithm} digest of the data is {found}, not {expected} as announced")
+        self.algorithm, self.expected, self.found = algorithm, expected, found
+
+
 class ClientVanished(ImageServiceError):
     """The other side closed its connection before it was served."""
 

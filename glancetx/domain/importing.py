@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from glancetx.domain.image import Image
 
@@ -37,6 +37,7 @@ class ImportRequest:
     must_succeed: bool = True
     store_header: str | None = None
     uri: str | None = None
+    digests: Mapping[str, str] = field(factory=dict)
     glance_region: str | None = None
     glance_image_id: str | None = None
     glance_service_interface: str = "public"
@@ -46,6 +47,7 @@ class ImportRequest:
 class ImportPlan:
     """What is to be done; kept in the database, so that another process can go on. No secret is in it.
 
+    *digests* are those which the data must have as it comes, in hex by hashlib's name of the algorithm.
     *stores* are the identifiers of those that are to hold the data; *multiple* tells whether clients know them.
     """
 
@@ -54,6 +56,7 @@ class ImportPlan:
     multiple: bool
     must_succeed: bool = True
     uri: str | None = None
+    digests: Mapping[str, str] = field(factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

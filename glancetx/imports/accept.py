@@ -74,7 +74,11 @@ class Imports:
         if not request.must_succeed and not self._multiple:
             raise Invalid(f"All_stores_must_succeed can only be set with enabled_backends {request.uri}")
         plan = ImportPlan(
-            method=request.method, stores=stores, multiple=self._multiple, must_succeed=request.must_succeed
+            method=request.method,
+            stores=stores,
+            multiple=self._multiple,
+            must_succeed=request.must_succeed,
+            digests=request.digests,
         )
         await self._begin(context, image, request, plan)
 

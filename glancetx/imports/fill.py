@@ -8,13 +8,15 @@ from attrs import evolve, frozen
 from twisted.web.iweb import IBodyProducer
 
 from glancetx.config.settings import FormatSettings
+from glancetx.domain.digests import Expectation
 from glancetx.domain.image import Image, Location
 from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ended
 from glancetx.domain.status import ACTIVE
 from glancetx.imports.work import Work
 from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.threads import Threads
-from glancetx.streams import Digest, Inspection, Tap
+from glancetx.streams import Inspection, Tap
+from glancetx.streams.digests import Digests
 from glancetx.transfer.spread import spread
 
 
@@ -55,19 +57,20 @@ class Filler:
     async def fill(self, image: Image, source: IBodyProducer, stores: Sequence[IStore], work: Work) -> Filled:
         """Read *source* once, into every store.
 
-        :raises SpreadFailed: if the content is not what the image says it is, or it cannot be stored, or not in all
-            stores that must have it.
+        :raises SpreadFailed: if the content is not what the image or the request says it is, or it cannot be stored,
+            or not in all stores that must have it.
         """
-        md5, multihash = Digest("md5", self._hashing), Digest(self._algorithm, self._hashing)
+        expected = Expectation(work.run.plan.digests.items())
+        digests = Digests(self._hashing, ("md5", self._algorithm), expected)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
-        tapped = Tap(source, work.limit, found, md5, multihash)
+        tapped = Tap(source, work.limit, found, *digests.observers)
         outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
         return Filled(
             size=work.limit.received,
             virtual_size=found.virtual_size,
-            checksum=md5.hexdigest,
+            checksum=digests["md5"],
             os_hash_algo=self._algorithm,
-            os_hash_value=multihash.hexdigest,
+            os_hash_value=digests[self._algorithm],
             stored=outcome.stored,
             failed=outcome.failed,
         )

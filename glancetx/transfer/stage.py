@@ -16,16 +16,19 @@ from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import STAGE, Claim
 from glancetx.domain.context import RequestContext
+from glancetx.domain.digests import ANYTHING, Expectation
 from glancetx.domain.errors import ImageGone, ImageTooLarge, InvalidTransition, StatusConflict
 from glancetx.domain.image import Image
 from glancetx.domain.importing import STAGE_HOST
 from glancetx.domain.status import DELETED, QUEUED, UPLOADING
 from glancetx.interfaces import ILimits
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.streams import SizeLimit, Tap
 from glancetx.streams.allowance import Allowance
 from glancetx.streams.announced import Announced
+from glancetx.streams.digests import Digests
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.staging import STAGING_STORE, StagingArea
 from glancetx.transfer.upload import known_length
@@ -44,6 +47,7 @@ class Stages:
         limits: ILimits,
         area: StagingArea,
         recovery: Recovery,
+        hashing: Threads,
         settings: ImagesSettings,
         node_url: str | None,
         process: str,
@@ -56,12 +60,19 @@ class Stages:
         self._limits = limits
         self._area = area
         self._recovery = recovery
+        self._hashing = hashing
         self._settings = settings
         self._node_url = node_url
         self._process = process
 
     async def stage(
-        self, context: RequestContext, image_id: str, body: IBodyProducer, *, size: int | None = None
+        self,
+        context: RequestContext,
+        image_id: str,
+        body: IBodyProducer,
+        *,
+        size: int | None = None,
+        expected: Expectation = ANYTHING,
     ) -> Image:
         """Keep *body* until it is imported (A-120); on any failure the image is queued again and no data is left.
 
@@ -69,7 +80,7 @@ class Stages:
         Cancelling undoes all.
 
         :raises ImageNotFound, Forbidden, InvalidTransition, StatusConflict: before the first byte.
-        :raises LimitExceeded, SizeMismatch, StoreError, ClientVanished: before or after it.
+        :raises LimitExceeded, SizeMismatch, DigestMismatch, StoreError, ClientVanished: before or after it.
         :raises ImageGone: if the image was deleted meanwhile.
         """
         image = await self._images.get(context, image_id)
@@ -90,7 +101,8 @@ class Stages:
             source = await self._begin(image.to(UPLOADING), claim, source)
             reach("stage.uploading")
             limit = SizeLimit(self._settings.image_size_cap)
-            staged = await self._area.add(image_id, Tap(source, limit), claim.id)
+            digests = Digests(self._hashing, (), expected)
+            staged = await self._area.add(image_id, Tap(source, limit, *digests.observers), claim.id)
             reach("stage.stored")
             return await self._publish(staged, claim)
 

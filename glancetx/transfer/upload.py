@@ -15,6 +15,7 @@ from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.domain.claim import UPLOAD, Claim
 from glancetx.domain.context import RequestContext
+from glancetx.domain.digests import ANYTHING, Expectation
 from glancetx.domain.errors import ImageGone, ImageTooLarge, LimitExceeded, StatusConflict
 from glancetx.domain.image import Image, Location, utc_now
 from glancetx.domain.status import ACTIVE, QUEUED, SAVING
@@ -24,9 +25,10 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
-from glancetx.streams import Digest, Inspection, SizeLimit, Tap
+from glancetx.streams import Inspection, SizeLimit, Tap
 from glancetx.streams.allowance import Allowance
 from glancetx.streams.announced import Announced
+from glancetx.streams.digests import Digests
 from glancetx.transfer.recovery import Recovery
 
 
@@ -69,6 +71,7 @@ class Uploads:
         *,
         store_name: str | None = None,
         size: int | None = None,
+        expected: Expectation = ANYTHING,
     ) -> Image:
         """Put *body* into a store and activate the image; on any failure it is queued again and no data is left.
 
@@ -76,7 +79,7 @@ class Uploads:
         byte of the body is read before everything that can be checked was checked. Cancelling undoes all.
 
         :raises ImageNotFound, Forbidden, InvalidTransition, StatusConflict, Invalid: before the first byte.
-        :raises LimitExceeded, FormatMismatch, SizeMismatch, StoreError, ClientVanished: after it.
+        :raises LimitExceeded, FormatMismatch, SizeMismatch, DigestMismatch, StoreError, ClientVanished: after it.
         :raises ImageGone: if the image was deleted meanwhile.
         """
         image = await self._images.get(context, image_id)
@@ -100,7 +103,7 @@ class Uploads:
             reach("upload.saving")
             self._events.image_updated(saving)
             self._events.image_prepared(saving, store.identifier)
-            active = await self._move(saving, source, store, claim)
+            active = await self._move(saving, source, store, claim, expected)
         reach("upload.active")
         self._events.image_uploaded(active)
         self._events.image_activated(active)
@@ -126,30 +129,34 @@ class Uploads:
             return begun, source
         return begun, Tap(source, Allowance(self._reactor, partial(self._claims.reserve, claim, limits)))
 
-    async def _move(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim) -> Image:
+    async def _move(
+        self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, expected: Expectation
+    ) -> Image:
         """From saving to active. If that fails, whoever listens to events is told why, like the client."""
         try:
-            stored = await self._receive(image, body, store, claim)
+            stored = await self._receive(image, body, store, claim, expected)
             reach("upload.stored")
             return await self._publish(stored, claim)
         except Exception as error:
             self._events.upload_failed(image, error)
             raise
 
-    async def _receive(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim) -> Image:
+    async def _receive(
+        self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, expected: Expectation
+    ) -> Image:
         """The image as it is to be, its data being in *store*."""
         algorithm = self._settings.hashing_algorithm
-        md5, multihash = Digest("md5", self._hashing), Digest(algorithm, self._hashing)
+        digests = Digests(self._hashing, ("md5", algorithm), expected)
         limit = SizeLimit(self._settings.image_size_cap)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
-        stored: Stored = await store.add(image.id, Tap(body, limit, found, md5, multihash), claim.id)
+        stored: Stored = await store.add(image.id, Tap(body, limit, found, *digests.observers), claim.id)
         return evolve(
             image,
             size=stored.size,
             virtual_size=found.virtual_size,
-            checksum=md5.hexdigest,
+            checksum=digests["md5"],
             os_hash_algo=algorithm,
-            os_hash_value=multihash.hexdigest,
+            os_hash_value=digests[algorithm],
             locations=(Location(url=stored.url, metadata=stored.metadata),),
         )
 

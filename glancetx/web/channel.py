@@ -163,8 +163,11 @@ class ImageChannel(HTTPChannel):
             self._phase, self._framing = Phase.ANSWER, None
         else:
             self._phase = Phase.BODY
-            receive = self._body.receive
-            self._framing = Chunked(receive) if head.length is None else FixedLength(head.length, receive)
+            body = self._body
+            if head.length is None:
+                self._framing = Chunked(body.receive, body.trail)
+            else:
+                self._framing = FixedLength(head.length, body.receive)
         request.begin(head.method, head.target, head.version, self._body, self)
 
     def _feed(self, data: bytes) -> bytes:

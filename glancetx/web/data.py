@@ -14,6 +14,7 @@ from glancetx.streams import BytesSource
 from glancetx.transfer.download import Download, Downloads
 from glancetx.transfer.upload import Uploads
 from glancetx.web.body import body_of
+from glancetx.web.digests import expected_digests, shown_digest
 from glancetx.web.query import parse_query
 from glancetx.web.ranges import Range, precondition, wanted_ranges
 from glancetx.web.respond import Responder
@@ -40,6 +41,7 @@ class DataRoom:
             body_of(call.request),
             store_name=call.header("x-image-meta-store") if self._multiple else None,
             size=announced_size(call.header("x-openstack-image-size")),
+            expected=expected_digests(call),
         )
         return Answer(status=204)
 
@@ -53,6 +55,8 @@ class DataRoom:
         call.request.setHeader(b"ETag", etag.encode())
         call.request.setHeader(b"Last-Modified", format_datetime(modified.replace(tzinfo=UTC), usegmt=True).encode())
         call.request.setHeader(b"Accept-Ranges", b"bytes")
+        if digest := shown_digest(found.image, call.header_list("want-repr-digest")):
+            call.request.setHeader(b"Repr-Digest", digest.encode())
         if (status := precondition(call.header, etag, modified)) is not None:
             return Answer(status=status)
         ranges = wanted_ranges(call.header, found.size, etag, modified, call.limits.max_ranges)

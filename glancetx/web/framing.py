@@ -45,12 +45,15 @@ class FixedLength:
 
 
 class Chunked:
-    """A body in chunks. Chunk extensions and trailers are read and ignored, within limits."""
+    """A body in chunks. Chunk extensions are read and ignored, within limits, and trailers, unless somebody wants them.
 
-    __slots__ = ("_at", "_buffer", "_deliver", "_missing", "_read", "_trailers", "ended")
+    *trailer* is given each line of them as it is.
+    """
 
-    def __init__(self, deliver: Callable[[bytes], None]) -> None:
-        self._deliver = deliver
+    __slots__ = ("_at", "_buffer", "_deliver", "_missing", "_read", "_tell", "_trailers", "ended")
+
+    def __init__(self, deliver: Callable[[bytes], None], trailer: Callable[[bytes], None] | None = None) -> None:
+        self._deliver, self._tell = deliver, trailer
         self._buffer, self._at = b"", 0  # the bytes at hand, and how many of them are done with
         self._missing = 0
         self._trailers = 0
@@ -105,6 +108,8 @@ class Chunked:
         if self._trailers > _MAX_TRAILERS or b"\n" in line or b"\0" in line:
             raise BadChunk("The trailers are too large or malformed.")
         self.ended = not line
+        if line and self._tell is not None:
+            self._tell(line)
         return True
 
     def _line(self) -> bytes | None:

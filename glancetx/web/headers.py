@@ -21,6 +21,12 @@ def read_header(request: Request, name: str) -> str | None:
         return value.decode("latin-1")
 
 
+def read_list(request: Request, name: str) -> str | None:
+    """All values of that name as one list (RFC 9110, section 5.3), or None. Read as Latin-1, which never fails."""
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    return None if values is None else b", ".join(values).decode("latin-1")
+
+
 def header_reader(request: Request) -> HeaderReader:
     """`read_header` of *request*."""
     return lambda name: read_header(request, name)

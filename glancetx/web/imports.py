@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from glancetx.domain.digests import digests_of
 from glancetx.domain.errors import Invalid, NotFound
 from glancetx.domain.importing import GLANCE_DIRECT, ImportRequest
 from glancetx.imports.accept import Imports
 from glancetx.transfer.stage import Stages
 from glancetx.web.body import body_of
 from glancetx.web.data import announced_size, check_data_type
+from glancetx.web.digests import expected_digests
 from glancetx.web.routing import Answer, Call, route
 
 
@@ -26,8 +28,8 @@ class ImportsRoom:
         check_data_type(call.header("content-type"))
         if GLANCE_DIRECT not in self._imports.methods:
             raise NotFound("Glance-direct is not enabled as import method.")
-        size = announced_size(call.header("x-openstack-image-size"))
-        await self._stages.stage(call.context, image_id, body_of(call.request), size=size)
+        size, expected = announced_size(call.header("x-openstack-image-size")), expected_digests(call)
+        await self._stages.stage(call.context, image_id, body_of(call.request), size=size, expected=expected)
         return Answer(status=204)
 
     @route("POST", "/v2/images/<image_id>/import", body=True)
@@ -52,7 +54,7 @@ def parse_import(document: Any, store_header: str | None) -> ImportRequest:
     for name in ("all_stores", "all_stores_must_succeed"):
         if not isinstance(document.get(name, False), bool):
             raise Invalid(f"'{name}' must be boolean value only")
-    stores = document.get("stores")
+    stores, digests = document.get("stores"), document.get("expected_digests")
     if stores is not None and not isinstance(stores, list):
         raise Invalid("'stores' must be a list of store identifiers")
     texts = {name: _text(method, name) for name in ("uri", "glance_region", "glance_image_id")}
@@ -64,6 +66,7 @@ def parse_import(document: Any, store_header: str | None) -> ImportRequest:
         all_stores=document.get("all_stores", False),
         must_succeed=document.get("all_stores_must_succeed", True),
         store_header=store_header,
+        digests={} if digests is None else digests_of(digests),
         glance_service_interface=interface or "public",
         **texts,
     )

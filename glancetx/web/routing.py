@@ -31,7 +31,7 @@ from glancetx.runtime.ongoing import Ongoing
 from glancetx.web.body import read_json
 from glancetx.web.errors import INTERNAL, Problem, problem_of
 from glancetx.web.guarded import GuardedRoutes
-from glancetx.web.headers import header_reader, read_header
+from glancetx.web.headers import header_reader, read_header, read_list
 from glancetx.web.middleware import Seen, compressed, seen
 from glancetx.web.request import ImageRequest, has_body
 
@@ -65,6 +65,10 @@ class Call:
 
     def header(self, name: str) -> str | None:
         return read_header(self.request, name)
+
+    def header_list(self, name: str) -> str | None:
+        """The value of a header that may be sent in several lines."""
+        return read_list(self.request, name)
 
     async def json(self) -> Any:
         """The body. :raises Invalid, LimitExceeded: if it is not one JSON document within the limits."""

@@ -37,6 +37,7 @@ class Body:
     *length* is announced by the client, or UNKNOWN_LENGTH, or 0 without a body. At most one read of the connection
     is held while the consumer is paused. The Deferred of `startProducing` fails with what `fail` is given.
     *received* counts the bytes that came; *complete* tells whether all did; *failed* that the rest never will.
+    *trailers* are the fields that came behind a body in chunks.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Body:
         "complete",
         "length",
         "received",
+        "trailers",
     )
 
     def __init__(self, length: int | None, wire: Wire) -> None:
@@ -61,6 +63,7 @@ class Body:
         self.length: Any = UNKNOWN_LENGTH if length is None else length
         self.complete = length == 0
         self.received = 0
+        self.trailers: list[tuple[bytes, bytes]] = []
         self._wire = wire
         self._consumer: IConsumer | None = None
         self._done: Deferred[None] | None = None
@@ -137,6 +140,12 @@ class Body:
             self._deliver()
         elif not self._scheduled:
             self._schedule()
+
+    def trail(self, line: bytes) -> None:
+        """A field came behind the body; what is none is passed over."""
+        name, colon, value = line.partition(b":")
+        if colon:
+            self.trailers.append((name.lower(), value.strip(b" \t")))
 
     def end(self) -> None:
         """All bytes have come."""
