@@ -22,6 +22,7 @@ from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.notifiers import choose_notifier
 from glancetx.assembly.stores import StoreBuilder
 from glancetx.config.settings import Settings
+from glancetx.db.census import Census
 from glancetx.db.claims import Claims, this_process
 from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
@@ -51,6 +52,7 @@ from glancetx.operations.stores import StoreDirectory, configured_entries, given
 from glancetx.operations.tags import Tags
 from glancetx.operations.tasks import TaskList
 from glancetx.operations.usage import Consumption
+from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
@@ -58,8 +60,10 @@ from glancetx.services.auditor import Auditor
 from glancetx.services.leader import Leader
 from glancetx.services.periodic import PeriodicService
 from glancetx.services.presence import Presence
+from glancetx.services.pulse import Pulse
 from glancetx.services.reaper import Reaper
 from glancetx.services.replicator import Replicator
+from glancetx.services.reporter import Reporter
 from glancetx.services.unstager import Unstager
 from glancetx.streams import Throttle
 from glancetx.transfer.delete import Deletes
@@ -76,6 +80,7 @@ from glancetx.web.imports import ImportsRoom
 from glancetx.web.info import InfoRoom
 from glancetx.web.locations import LocationsRoom
 from glancetx.web.members import MembersRoom
+from glancetx.web.metrics import MetricsRoom
 from glancetx.web.middleware import Middleware
 from glancetx.web.probes import ProbesRoom
 from glancetx.web.query import QueryParser
@@ -112,6 +117,7 @@ class ImageService(MultiService):
         self._files = Threads(reactor, "files", max(8, 4 * cores))
         self._hashing = Threads(reactor, "hashing", max(2, cores))
         self._accounts = Threads(reactor, "accounts", 2)
+        self._metrics = Metrics()
         self._responder = Responder(reactor, self._files)
         self._engine = Engine(reactor, settings.database)
         self._process = this_process()
@@ -203,6 +209,10 @@ class ImageService(MultiService):
         self.replicator = Replicator(reactor, copies, repairs)
         self.unstager = Unstager(reactor, self._staging, images, self._claims)
         self._background: list[PeriodicService] = [self.presence, self.reaper, self.unstager]
+        self._background.append(
+            Reporter(reactor, Census(self._engine), self._process.id, self._metrics, self._pools(), self.statuses)
+        )
+        Pulse(reactor, self._metrics).setServiceParent(self)
         leases = Leases(self._engine, self._process)
         if settings.audit.audit_rate:
             self._background.append(Leader(reactor, leases, "auditor", self.auditor))
@@ -248,6 +258,13 @@ class ImageService(MultiService):
     def drain(self) -> None:
         """Tell load balancers that no new requests are wanted."""
         self.probes.draining = True
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """What each background service has to tell, by its name; JSON types only."""
+        found = {}
+        for service in self._background:
+            found[service.name_of_work] = service.status()
+        return found
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over the mutable options of *settings*, and what the policy files say now."""
@@ -336,7 +353,14 @@ class ImageService(MultiService):
 
     def _build_router(self, authenticator: IAuthenticator, schema: ImageSchema) -> Router:
         settings = self.settings
-        router = Router(authenticator, settings.http, settings.images.max_request_id_length, self._requests)
+        router = Router(
+            authenticator,
+            settings.http,
+            settings.images.max_request_id_length,
+            self._requests,
+            self._metrics,
+            self._reactor,
+        )
         multiple = self._multiple
         views = ImageViews(settings.images, self._stores.by_weight, multiple=multiple)
         versions = VersionsRoom(settings.images.public_endpoint, self._versions)
@@ -350,7 +374,7 @@ class ImageService(MultiService):
                 ("OpenStack-image-import-methods", self.imports.methods),
                 ("OpenStack-image-store-ids", self._stores.identifiers if multiple else ()),
             ),
-            DataRoom(self.uploads, self.downloads, self._responder, multiple=multiple),
+            DataRoom(self.uploads, self.downloads, self._responder, self._metrics, multiple=multiple),
             MembersRoom(self.sharing),
             TagsRoom(Tags(self.images)),
             LocationsRoom(self.locations),
@@ -363,6 +387,7 @@ class ImageService(MultiService):
             *self._metadef_rooms,
             versions,
             self.probes,
+            MetricsRoom(settings.middleware.metrics, partial(self._files.run, self._metrics.exposed)),
         ):
             router.mount(room)
         return router

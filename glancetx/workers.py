@@ -10,9 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, Final, TextIO
 
 from attrs import frozen
+from prometheus_client.multiprocess import mark_process_dead
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
@@ -23,6 +26,7 @@ from twisted.logger import FileLogObserver, ILogObserver, LogEvent, Logger, form
 from twisted.python.failure import Failure
 
 from glancetx.listen import Ports
+from glancetx.runtime.metrics import SHARED
 from glancetx.runtime.signals import Impatience
 
 ENVIRON: Final = "GLANCETX_DESCRIPTORS"
@@ -119,6 +123,7 @@ class Workers(Service):
         self._patience = drain_timeout + GRACE
         self._ready = ready
         self._environ = environ
+        self._counters: str | None = None  # where all workers count, see runtime.metrics
         self._workers = [_Worker(self, number) for number in range(count)]
         self._impatience = Impatience(reactor, lambda: self._signal(signal.SIGTERM))
 
@@ -127,6 +132,7 @@ class Workers(Service):
 
     def startService(self) -> None:
         super().startService()
+        self._counters = mkdtemp(prefix="glancetx-metrics-")
         for worker in self._workers:
             worker.start()
 
@@ -144,11 +150,18 @@ class Workers(Service):
         sockets = self._ports.descriptors()
         handed = {READY + 1 + place: descriptor for place, descriptor in enumerate(sockets)}
         environ = {**self._environ, ENVIRON: ",".join(map(str, handed))}
+        if self._counters is not None:
+            environ[SHARED] = self._counters
         environ.pop("NOTIFY_SOCKET", None)  # it is the parent who speaks to systemd
         pipes: dict[int, Any] = {0: "w", 1: "r", 2: "r", READY: "r"}
         return self._reactor.spawnProcess(
             protocol, self._command[0], self._command, environ, childFDs={**pipes, **handed}
         )
+
+    def forget(self, pid: int) -> None:
+        """A process has ended: what it is doing now counts no more; what it has done still does."""
+        if self._counters is not None:
+            mark_process_dead(pid, self._counters)
 
     def delay(self, lived: float, last: float) -> float:
         """Seconds until a worker which lived so long is replaced, if it was *last* so many the time before."""
@@ -171,6 +184,9 @@ class Workers(Service):
             await DeferredList(ends)
         if kill.active():
             kill.cancel()
+        if self._counters is not None:
+            rmtree(self._counters, ignore_errors=True)
+            self._counters = None
 
     def _signal(self, number: signal.Signals) -> None:
         for worker in self._workers:
@@ -187,6 +203,7 @@ class _Worker:
         self._reactor = workers._reactor
         self._process: Any = None
         self._again: IDelayedCall | None = None
+        self._pid = 0
         self._started = self._delay = 0.0
         self._ended: Deferred[None] = Deferred()
         self.serves = self._stale = False
@@ -198,6 +215,7 @@ class _Worker:
     def start(self) -> None:
         self._again, self._started, self._stale = None, self._reactor.seconds(), False
         self._process = self._workers.spawn(_Lines(self))
+        self._pid = self._process.pid
         self._log.info("worker {number} is process {pid}", number=self._number, pid=self._process.pid)
 
     def says(self, line: str) -> None:
@@ -216,6 +234,7 @@ class _Worker:
             self.signal(signal.SIGHUP)
 
     def ended(self, reason: Failure) -> None:
+        self._workers.forget(self._pid)
         self._process, self.serves = None, False
         if not self._workers.running:
             self._ended.callback(None)

@@ -11,7 +11,7 @@ from oslo_config import cfg
 from oslo_utils.strutils import bool_from_string
 
 from glancetx.config.paste import Pipeline
-from glancetx.config.settings import CorsSettings, HealthSettings, MiddlewareSettings
+from glancetx.config.settings import CorsSettings, HealthSettings, MetricsSettings, MiddlewareSettings
 from glancetx.domain.errors import ConfigurationError
 
 CORS = [
@@ -78,7 +78,16 @@ def middleware_settings(conf: Any, pipeline: Pipeline, folders: Sequence[Path]) 
         proxy_headers=conf.oslo_middleware.enable_proxy_headers_parsing,
         gzip=pipeline.gzip,
         health=health_settings(conf.healthcheck, usual if pipeline.health is None else pipeline.health),
+        metrics=metrics_settings(conf.glancetx),
     )
+
+
+def metrics_settings(own: Any) -> MetricsSettings:
+    """:raises ConfigurationError: if a network is none."""
+    try:
+        return MetricsSettings(sources=tuple(ip_network(each) for each in own.metrics_sources))
+    except ValueError as error:
+        raise ConfigurationError(f"[glancetx] metrics_sources: {error}") from error
 
 
 def health_settings(group: Any, given: Mapping[str, str]) -> HealthSettings:

@@ -125,6 +125,11 @@ GLANCETX = [
     cfg.IntOpt("audit_rate", default=10 * 1024 * 1024, min=0, help="Bytes a second the auditor reads; 0: no audit."),
     cfg.IntOpt("repair_rate", default=100 * 1024 * 1024, min=0, help="Bytes a second repairs read; 0: no repairs."),
     cfg.FloatOpt("audit_period", default=30 * 86400.0, min=0, help="Seconds in which it reads every copy once."),
+    cfg.ListOpt(
+        "metrics_sources",
+        default=["127.0.0.0/8", "::1/128"],
+        help="Networks from which /metrics may be asked; empty: nobody may.",
+    ),
     cfg.FloatOpt("header_timeout", default=30.0, min=0.1, mutable=True, help="Seconds for a request's headers."),
     cfg.FloatOpt("idle_timeout", default=60.0, min=0.1, mutable=True, help="Seconds without a byte on a connection."),
     cfg.IntOpt("min_body_rate", default=1024, min=0, mutable=True, help="Slowest upload, bytes a second; 0: any."),

@@ -282,6 +282,13 @@ class HealthSettings:
 
 
 @frozen(kw_only=True)
+class MetricsSettings:
+    """Who may ask for ``/metrics``: peers in these networks; none means nobody."""
+
+    sources: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1"))
+
+
+@frozen(kw_only=True)
 class MiddlewareSettings:
     """What surrounds every route. *proxy_headers*: who came through a proxy is seen as the proxy tells."""
 
@@ -289,6 +296,7 @@ class MiddlewareSettings:
     proxy_headers: bool = False
     gzip: bool = False  # JSON is compressed for who accepts that
     health: HealthSettings = field(factory=HealthSettings)
+    metrics: MetricsSettings = MetricsSettings()
 
 
 @frozen(kw_only=True)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-OWN_HEAD: Final = "0004"
+OWN_HEAD: Final = "0005"
 VERSION_TABLE: Final = "glancetx_alembic_version"
 
 metadata = MetaData()
@@ -103,4 +103,13 @@ imports = Table(
     Column("step", String(30), nullable=False),
     Column("staged", String(255)),
     Index("ix_glancetx_imports_claim", "claim"),
+)
+
+# What each process has to tell of itself, for `glancetx status`.
+reports = Table(
+    "glancetx_reports",
+    metadata,
+    Column("process", String(32), primary_key=True),
+    Column("reported_at", DateTime, nullable=False),
+    Column("report", Text, nullable=False),  # JSON
 )

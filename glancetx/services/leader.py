@@ -33,6 +33,10 @@ class Leader(PeriodicService):
         self._name = name
         self._held_at: float | None = None
 
+    @property
+    def name_of_work(self) -> str:
+        return self._name
+
     async def run_once(self) -> bool:
         """Ask for the lease once, and start or stop the work accordingly; tells whether it is ours."""
         try:
@@ -51,7 +55,9 @@ class Leader(PeriodicService):
         return True
 
     def status(self) -> dict[str, Any]:
-        return super().status() | {"leads": self._held_at is not None}
+        leads = self._held_at is not None
+        work = self.work.status() if leads and isinstance(self.work, PeriodicService) else {}
+        return {**super().status(), **work, "leads": leads}
 
     async def _step_down(self) -> None:
         if self._held_at is not None:

@@ -28,7 +28,13 @@ class PeriodicService(Service):
         self._loop.clock = reactor
         self._running: Deferred[Any] | None = None
         self._last_error: str | None = None
-        self._runs = 0
+        self._runs = self._failures = 0
+        self._last_run: float | None = None
+
+    @property
+    def name_of_work(self) -> str:
+        """What operators call it."""
+        return type(self).__name__.lower()
 
     async def run_once(self) -> object:
         """One bounded slice of work; may be cancelled at any await."""
@@ -36,7 +42,13 @@ class PeriodicService(Service):
 
     def status(self) -> dict[str, Any]:
         """What an operator wants to know; JSON types only."""
-        return {"running": self._running is not None, "runs": self._runs, "last_error": self._last_error}
+        return {
+            "running": self._running is not None,
+            "runs": self._runs,
+            "failures": self._failures,
+            "last_error": self._last_error,
+            "seconds_since": None if self._last_run is None else round(self._reactor.seconds() - self._last_run, 1),
+        }
 
     def startService(self) -> None:
         super().startService()
@@ -65,10 +77,12 @@ class PeriodicService(Service):
             pass
         except Exception as error:
             self._last_error = repr(error)
+            self._failures += 1
             self._log.failure("a run failed; the next one will try again")
         finally:
             self._running = None
             self._runs += 1
+            self._last_run = self._reactor.seconds()
 
 
 async def _coroutine(work: Coroutine[Any, Any, object]) -> object:

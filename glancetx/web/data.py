@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from glancetx.domain.errors import Invalid, NoData, UnsupportedMediaType
 from glancetx.domain.image import Image
+from glancetx.runtime.metrics import Metrics
 from glancetx.streams import BytesSource
 from glancetx.transfer.download import Download, Downloads
 from glancetx.transfer.upload import Uploads
@@ -21,12 +22,16 @@ from glancetx.web.respond import Responder
 from glancetx.web.routing import Answer, Call, route
 
 DATA_TYPE: Final = "application/octet-stream"
+WHOLE: Final = "whole"
 
 
 class DataRoom:
     """Uploads and downloads."""
 
-    def __init__(self, uploads: Uploads, downloads: Downloads, responder: Responder, *, multiple: bool) -> None:
+    def __init__(
+        self, uploads: Uploads, downloads: Downloads, responder: Responder, metrics: Metrics, *, multiple: bool
+    ) -> None:
+        self._metrics = metrics
         self._uploads = uploads
         self._downloads = downloads
         self._responder = responder
@@ -35,7 +40,7 @@ class DataRoom:
     @route("PUT", "/v2/images/<image_id>/file", body=True)
     async def upload(self, call: Call, image_id: str) -> Answer:
         check_data_type(call.header("content-type"))
-        await self._uploads.upload(
+        image = await self._uploads.upload(
             call.context,
             image_id,
             body_of(call.request),
@@ -43,6 +48,7 @@ class DataRoom:
             size=announced_size(call.header("x-openstack-image-size")),
             expected=expected_digests(call),
         )
+        self._metrics.transferred("upload", store_of(image), image.size or 0, WHOLE)
         return Answer(status=204)
 
     @route("GET", "/v2/images/<image_id>/file")
@@ -71,7 +77,10 @@ class DataRoom:
         finally:
             if call.request.startedWriting:
                 expected = sum(length for _, length in parts)
-                found.told(call.context, min(expected, call.request.sentLength), expected)
+                sent = min(expected, call.request.sentLength)
+                found.told(call.context, sent, expected)
+                how = WHOLE if sent == expected else "broken off"
+                self._metrics.transferred("download", store_of(found.image), sent, how)
         return None
 
     async def _send_one(self, request: Any, found: Download, part: Range, *, partial: bool) -> None:
@@ -102,6 +111,11 @@ class DataRoom:
             request.write(head)
             await self._responder.send(request, await found.open(*part) if number else first)
         await self._responder.send(request, BytesSource(end))
+
+
+def store_of(image: Image) -> str:
+    """The store that most likely serves an image, as metrics call it."""
+    return str(image.locations[0].metadata.get("store", "default")) if image.locations else "none"
 
 
 def check_data_type(content_type: str | None) -> None:

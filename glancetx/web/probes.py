@@ -6,8 +6,9 @@ import gc
 import html
 import platform
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,15 +68,8 @@ class ProbesRoom:
         """:raises NotFound: if it is not for this caller to know."""
         if self._settings.ignore_proxied and any(call.header(name) for name in PROXIED):
             raise NotFound("The resource could not be found.")
-        if self._settings.sources and not self._is_near(call.request):
+        if self._settings.sources and not is_near(call.request, self._settings.sources):
             raise NotFound("The resource could not be found.")
-
-    def _is_near(self, request: Request) -> bool:
-        try:
-            address = ip_address(getattr(request.getClientAddress(), "host", ""))
-        except ValueError:
-            return False
-        return any(address in network for network in self._settings.sources)
 
     async def _look(self, request: Request) -> list[Result]:
         if self.draining:
@@ -104,6 +98,15 @@ class ProbesRoom:
     def _page(self, results: list[Result]) -> str:
         rows = "".join(f"<tr><td>{html.escape(result.reason)}</td></tr>" for result in results)
         return f"<html><head><title>Healthcheck Status</title></head><body><table>{rows}</table></body></html>"
+
+
+def is_near(request: Request, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether the peer of this connection has an address in one of *networks*."""
+    try:
+        address = ip_address(getattr(request.getClientAddress(), "host", ""))
+    except ValueError:
+        return False
+    return any(address in network for network in networks)
 
 
 def _look_at_files(disabling: list[Path], enabling: list[Path]) -> list[Result]:

@@ -17,6 +17,7 @@ from attrs import frozen
 from klein import Klein
 from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
@@ -27,6 +28,7 @@ from glancetx.domain.access_rules import any_allows
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Forbidden, ImageNotFound, Invalid, NotAuthenticated, NotReady
 from glancetx.interfaces import IAuthenticator
+from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.web.body import read_json
 from glancetx.web.errors import INTERNAL, Problem, problem_of
@@ -122,9 +124,16 @@ class Router:
     """One Klein app, fed by `mount`, and everything its routes have in common."""
 
     def __init__(
-        self, authenticator: IAuthenticator, settings: HttpSettings, max_request_id: int, requests: Ongoing
+        self,
+        authenticator: IAuthenticator,
+        settings: HttpSettings,
+        max_request_id: int,
+        requests: Ongoing,
+        metrics: Metrics,
+        clock: IReactorTime,
     ) -> None:
         self._authenticator = authenticator
+        self._metrics, self._clock = metrics, clock
         self._requests = requests
         self.settings = settings
         self.open = False  # whether the service behind is ready
@@ -146,7 +155,7 @@ class Router:
 
     def _add(self, method: Callable[..., Any], mark: Mark) -> None:
         def endpoint(request: Request, **parts: str) -> Deferred[None]:
-            return self._requests.run(self._answer(request, method, mark, parts))
+            return self._requests.run(self._measure(mark.path, request, self._answer(request, method, mark, parts)))
 
         verbs = ["GET", "HEAD"] if mark.method == "GET" else mark.method.split()
         endpoint.__name__ = f"{mark.method} {mark.path}"
@@ -154,6 +163,15 @@ class Router:
 
     def resource(self) -> KleinResource:
         return GuardedRoutes(self._app, self._refuse)
+
+    async def _measure(self, path: str, request: Request, answering: Coroutine[Any, Any, None]) -> None:
+        began = self._clock.seconds()
+        self._metrics.request_begun()
+        try:
+            await answering
+        finally:
+            taken = self._clock.seconds() - began
+            self._metrics.request_ended(request.method.decode("latin-1"), path, request.code, taken)
 
     async def _answer(self, request: Request, method: Callable[..., Any], mark: Mark, parts: Mapping[str, str]) -> None:
         try:
@@ -226,7 +244,10 @@ class Router:
             return
         problem = problem_of(error, request.method.decode("latin-1"))
         if problem is None:
-            self._log.failure("{method} {path}", Failure(error), method=request.method, path=request.path)
+            ids = request.responseHeaders.getRawHeaders("x-openstack-request-id") or ["-"]
+            method, path = request.method.decode("latin-1"), request.path.decode("latin-1")
+            told = "{request_id} {method} {path}"
+            self._log.failure(told, Failure(error), request_id=ids[0], method=method, path=path)
             problem = INTERNAL
         if request.startedWriting:
             self._log.warn("aborted after the first byte: {error!r}", error=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from glancetx.listen import Ports
+from glancetx.runtime.metrics import SHARED
 from glancetx.workers import ENVIRON, GRACE, LINE, LONGEST, READY, SETTLED, SHORTEST, Parent, Workers, worker_command
 
 DRAIN = 60.0
@@ -86,7 +88,9 @@ def test_started(crew: Crew) -> None:
     """Each worker is told its descriptors, and systemd's socket is kept from it."""
     assert crew.workers.pids() == [1000, 1001]
     for process in crew.processes:
-        assert process.environ == {"PATH": "/bin", ENVIRON: ""}
+        environ = dict(process.environ)
+        assert Path(environ.pop(SHARED)).is_dir()
+        assert environ == {"PATH": "/bin", ENVIRON: ""}
         assert process.descriptors == {0: "w", 1: "r", 2: "r", READY: "r"}
 
 

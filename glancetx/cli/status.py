@@ -1,0 +1,147 @@
+"""``glancetx status``: processes, background services and copies at a glance; a live table on a terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from glancetx.config.loading import load_settings
+from glancetx.config.settings import DatabaseSettings
+from glancetx.db.census import Facts, ProcessFacts, load_facts
+from glancetx.db.engine import transact
+from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
+from glancetx.domain.image import utc_now
+
+COMMON: Final = frozenset(["running", "runs", "failures", "last_error", "seconds_since", "leads"])
+
+
+@click.group()
+def main() -> None:
+    """Look at a glancetx image service."""
+
+
+@main.command()
+@click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@click.option("--watch", type=click.FloatRange(min=0.5), help="Show it again every so many seconds, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
+def status(files: tuple[Path, ...], folders: tuple[Path, ...], watch: float | None, as_json: bool) -> None:
+    """Show what runs, who leads which background service, when it ran, and how the copies of images are.
+
+    It is read from the database, so it tells of all nodes, and also while none runs. The exit status is 1 if no process
+    lives, or a copy is damaged.
+    """
+    try:
+        database = load_settings(files, folders).database
+        facts = look(database)
+        if as_json:
+            click.echo(json.dumps(document(facts), indent=2))
+        elif watch is None:
+            Console().print(page(facts))
+        else:
+            _watch(database, watch)
+            return
+    except (ConfigurationError, DatabaseUnavailable) as error:
+        raise click.ClickException(str(error)) from error
+    click.get_current_context().exit(0 if is_well(facts) else 1)
+
+
+def look(database: DatabaseSettings) -> Facts:
+    """:raises DatabaseUnavailable: if it cannot be read."""
+    return transact(database, load_facts, utc_now())
+
+
+def _watch(database: DatabaseSettings, every: float) -> None:
+    with Live(page(look(database)), screen=False, auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            live.update(page(look(database)), refresh=True)
+
+
+def is_well(facts: Facts) -> bool:
+    lives = any(process.expires_at >= facts.at for process in facts.processes)
+    return lives and not any(facts.copies.get(state) for state in ("corrupt", "missing", "unreadable"))
+
+
+def document(facts: Facts) -> dict[str, Any]:
+    """JSON types only; times are seconds ago."""
+    return {
+        "processes": [
+            {
+                "id": process.id,
+                "host": process.host,
+                "pid": process.pid,
+                "lives": process.expires_at >= facts.at,
+                "reported": _ago(facts, process),
+                **process.report,
+            }
+            for process in facts.processes
+        ],
+        "leases": dict(facts.leases),
+        "claims": dict(facts.claims),
+        "orphaned_claims": facts.orphans,
+        "copies": dict(facts.copies),
+        "oldest_audit": None if facts.oldest_audit is None else (facts.at - facts.oldest_audit).total_seconds(),
+    }
+
+
+def page(facts: Facts) -> Group:
+    """What is shown on a terminal."""
+    return Group(_processes(facts), _services(facts), *_summary(facts))
+
+
+def _processes(facts: Facts) -> Table:
+    table = Table("host", "pid", "lives", "leads", title="Processes", title_justify="left")
+    for process in facts.processes:
+        leads = sorted(name for name, holder in facts.leases.items() if holder == process.id)
+        lives = "[green]yes" if process.expires_at >= facts.at else "[red]no"
+        table.add_row(process.host, str(process.pid), lives, ", ".join(leads))
+    return table
+
+
+def _services(facts: Facts) -> Table:
+    columns = ("service", "process", "state", "runs", "failed", "last run", "facts", "last error")
+    table = Table(*columns, title="Background services", title_justify="left")
+    for process in facts.processes:
+        for name, status in sorted(process.report.get("services", {}).items()):
+            if status.get("leads") is False:
+                continue  # another process does it
+            since = status.get("seconds_since")
+            table.add_row(
+                name,
+                f"{process.host}/{process.pid}",
+                "[yellow]runs" if status.get("running") else "waits",
+                str(status.get("runs", "")),
+                str(status.get("failures", "")),
+                "" if since is None else f"{since + (_ago(facts, process) or 0):,.0f} s ago",
+                ", ".join(_told(status)),
+                f"[red]{status['last_error']}" if status.get("last_error") else "",
+            )
+    return table
+
+
+def _told(status: dict[str, Any]) -> Iterator[str]:
+    for name, value in status.items():
+        if name not in COMMON and value not in (None, {}, []):
+            yield f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+
+
+def _summary(facts: Facts) -> Iterator[str]:
+    copies = ", ".join(f"{count:,} {state}" for state, count in sorted(facts.copies.items()) if count)
+    yield f"Copies: {copies or 'none known'}"
+    if facts.oldest_audit is not None:
+        yield f"The copy looked at longest ago: {(facts.at - facts.oldest_audit).total_seconds() / 86400:,.1f} days"
+    claims = ", ".join(f"{count:,} {kind}" for kind, count in sorted(facts.claims.items()))
+    yield f"Work under way: {claims or 'none'}" + (f"; {facts.orphans:,} to be put right" if facts.orphans else "")
+
+
+def _ago(facts: Facts, process: ProcessFacts) -> float | None:
+    return None if process.reported_at is None else max(0.0, (facts.at - process.reported_at).total_seconds())
