@@ -18,6 +18,7 @@ from glancetx.access.limits import OptionLimits
 from glancetx.access.policy import Policy
 from glancetx.access.protections import Protections
 from glancetx.assembly.identity import Identity, choose_identity
+from glancetx.assembly.imports import ImportBuilder
 from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.notifiers import choose_notifier
 from glancetx.assembly.stores import StoreBuilder
@@ -36,10 +37,7 @@ from glancetx.db.tasks import Tasks
 from glancetx.db.usage import Usages
 from glancetx.domain.errors import DatabaseUnavailable
 from glancetx.imports.accept import Imports
-from glancetx.imports.fill import Filler
-from glancetx.imports.importer import Importer
-from glancetx.imports.runner import ImportRunner
-from glancetx.interfaces import IAuthenticator, ILimits, INotifier, IStore
+from glancetx.interfaces import IAuthenticator, IImportStep, ILimits, INotifier, IStore
 from glancetx.notifications.events import Events
 from glancetx.operations.activation import Activation
 from glancetx.operations.images import Catalog
@@ -97,7 +95,8 @@ class ImageService(MultiService):
     """An image service, to be started and stopped like any Twisted service; `resource` is its HTTP face.
 
     *authenticator*, *stores* (by id; the first one is the default), *notifier* and *limits* replace what *settings*
-    would choose. Several ImageServices live side by side in one process: nothing is shared.
+    would choose. *import_steps* work on the data of every import but copies, before it goes to the stores. Several
+    ImageServices live side by side in one process: nothing is shared.
     """
 
     def __init__(
@@ -108,6 +107,7 @@ class ImageService(MultiService):
         stores: Mapping[str, IStore] | None = None,
         notifier: INotifier | None = None,
         limits: ILimits | None = None,
+        import_steps: Sequence[IImportStep] = (),
     ) -> None:
         super().__init__()
         self._log = Logger()
@@ -149,7 +149,19 @@ class ImageService(MultiService):
         )
         self._staging = StagingArea(settings.imports.staging, self._files)
         runs = ImportRuns(self._engine)
-        self._importing = self._build_imports(reactor, runs, images, events)
+        self._importing = ImportBuilder(
+            settings=settings,
+            reactor=reactor,
+            runs=runs,
+            images=images,
+            claims=self._claims,
+            stores=self._stores,
+            staging=self._staging,
+            hashing=self._hashing,
+            events=events,
+            process=self._process,
+            plugins=import_steps,
+        ).runner()
         self._recovery = Recovery(images, self._claims, self._stores, self._staging, self._importing.resume)
         self.uploads = Uploads(
             reactor,
@@ -333,23 +345,6 @@ class ImageService(MultiService):
 
     def _pools(self) -> Sequence[Threads]:
         return (self._files, self._hashing, self._accounts)
-
-    def _build_imports(self, reactor: Any, runs: ImportRuns, images: Images, events: Events) -> ImportRunner:
-        settings = self.settings
-        filler = Filler(self._hashing, settings.images.hashing_algorithm, settings.formats)
-        importer = Importer(
-            reactor, runs, images, self._claims, self._stores, self._staging, filler, events, settings.imports
-        )
-        return ImportRunner(
-            reactor,
-            runs,
-            self._claims,
-            self._staging,
-            importer,
-            self._process,
-            settings.imports.at_once,
-            settings.images.image_size_cap,
-        )
 
     def _build_router(self, authenticator: IAuthenticator, schema: ImageSchema) -> Router:
         settings = self.settings

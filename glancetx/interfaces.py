@@ -7,13 +7,17 @@ Whoever implements these runs in the reactor thread and must not block it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 from twisted.web.iweb import IBodyProducer
 from zope.interface import Attribute, Interface
 
+from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext
+from glancetx.domain.image import Image
+from glancetx.domain.importing import ImportPlan
 from glancetx.domain.limits import Limits
 
 HeaderReader = Callable[[str], str | None]
@@ -117,4 +121,60 @@ class INotifier(Interface):
         """Pass on one event (config.md, section 9). Must neither block nor raise.
 
         *event_type* is Glance's, such as ``image.create``; *priority* is ``info`` or ``error``.
+        """
+
+
+@frozen(kw_only=True)
+class ImportJob:
+    """What a step of an import works on.
+
+    *image* is as it is now, *plan* what was asked for, and by whom. *path* is the file in the staging *folder* that has
+    its data; None if no step of this import has put it there yet. *claim* says that it is ours, and reserves what the
+    project may store; its id, new for every attempt, is to stand in the names of files that are not whole, as `partial`
+    makes them: then they are removed when nobody works on them any more. *token* is what the caller showed, if that is
+    still known. Call *tell* with how many bytes are done, and how many there are.
+    """
+
+    image: Image
+    plan: ImportPlan
+    claim: Claim
+    folder: Path
+    path: Path | None = None
+    token: str | None = field(default=None, repr=False)
+    tell: Callable[[int, int | None], None] = lambda done, total: None
+
+    def partial(self, suffix: str = "part") -> Path:
+        """A file to write to before it is whole."""
+        return self.folder / f".{self.image.id}.{self.claim.id}.{suffix}"
+
+    def whole(self, step: str) -> Path:
+        """What *step* renames its file to before it says that this is the data now."""
+        return self.folder / f"{self.image.id}.{step}"
+
+
+@frozen(kw_only=True)
+class StepDone:
+    """What a step has done: the data is now in the staged file *path* (None: where it was); *change* the image so.
+
+    *change* gets the image as it is in the database, and runs in a thread; it may be applied twice. If the size of the
+    data has changed, it must set ``size``. Both are noted in one transaction; after that the file which held the data
+    before is removed.
+    """
+
+    path: Path | None = None
+    change: Callable[[Image], Image] | None = None
+
+
+class IImportStep(Interface):
+    """One step of an import, between its begin and the stores: it stages data, or does something to staged data."""
+
+    name: str = Attribute("What it is called in the database, and in file names: letters and dashes, at most 30.")
+    verb: str = Attribute("What it has done to the bytes, as the task's message begins: ``Downloaded``.")
+
+    async def run(job: ImportJob) -> StepDone:
+        """Do it. May be cancelled, or killed with its process, and is run again then: the same *path*, another attempt.
+
+        The file at *path* must not be written to: write to another one (see `ImportJob`), sync it, rename it.
+
+        :raises ImageServiceError: what is wrong; the import then fails with that text. Other errors are defects.
         """

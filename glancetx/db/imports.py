@@ -78,13 +78,12 @@ class ImportRuns:
         """What attempts for that image may have left in stores."""
         return await self._engine.read(_leftovers, image_id)
 
-    async def note(self, run: ImportRun, claim: Claim) -> None:
-        """Keep how far *run* is. :raises ImportLost: if it is not ours any more."""
-        await self._engine.ensure(_note, run, claim)
+    async def note(self, run: ImportRun, claim: Claim, change: Change | None = None) -> Image:
+        """Keep how far *run* is, and *change* the image with it, which is returned.
 
-    async def change(self, run: ImportRun, claim: Claim, change: Change) -> Image:
-        """Change the image in the middle of an import. :raises ImportLost: if it is not ours any more."""
-        return await self._engine.interact(_change, run, claim, change)
+        :raises ImportLost: if it is not ours any more; nothing is written then.
+        """
+        return await self._engine.ensure(_note, run, claim, change)
 
     async def tell(self, run: ImportRun, claim: Claim, message: str, result: Any) -> None:
         """Say in the task how far it is. :raises ImportLost: if it is not ours any more."""
@@ -228,17 +227,13 @@ def _hold(connection: Connection, run: ImportRun, claim: Claim) -> None:
         raise ImportLost(run.image_id)
 
 
-def _note(connection: Connection, run: ImportRun, claim: Claim) -> None:
-    _hold(connection, run, claim)
-    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
-
-
-def _change(connection: Connection, run: ImportRun, claim: Claim, change: Change) -> Image:
+def _note(connection: Connection, run: ImportRun, claim: Claim, change: Change | None) -> Image:
     _hold(connection, run, claim)
     image = _lock_row(connection, run.image_id)
     if image is None:
         raise ImportLost(run.image_id)
-    return save_image(connection, change(image), image.status, None, None)
+    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+    return image if change is None else save_image(connection, change(image), image.status, None, None)
 
 
 def _tell(connection: Connection, run: ImportRun, claim: Claim, message: str, result: Any) -> None:

@@ -26,6 +26,9 @@ MOST_ATTEMPTS: Final = 5
 """How often an import is begun; one that ends its process each time must not do so for ever."""
 
 
+STAGED_BY_CLIENT: Final = "The staged data is not there any more."
+
+
 @frozen(kw_only=True)
 class ImportRequest:
     """What a client asks for; *document* is its JSON, to be kept in the task."""
@@ -48,7 +51,8 @@ class ImportPlan:
     """What is to be done; kept in the database, so that another process can go on. No secret is in it.
 
     *digests* are those which the data must have as it comes, in hex by hashlib's name of the algorithm.
-    *stores* are the identifiers of those that are to hold the data; *multiple* tells whether clients know them.
+    *stores* are the identifiers of those that are to hold the data; *multiple* tells whether clients know them. *roles*
+    are those of who asked for it.
     """
 
     method: str
@@ -57,6 +61,10 @@ class ImportPlan:
     must_succeed: bool = True
     uri: str | None = None
     digests: Mapping[str, str] = field(factory=dict)
+    roles: tuple[str, ...] = ()
+    region: str | None = None
+    remote_id: str | None = None
+    interface: str | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -64,7 +72,8 @@ class ImportPlan:
     @classmethod
     def from_json(cls, text: str) -> ImportPlan:
         values = json.loads(text)
-        return cls(**values | {"stores": tuple(values["stores"])})
+        lists: dict[str, Any] = {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
+        return cls(**values | lists)
 
     @property
     def shown_stores(self) -> tuple[str, ...]:

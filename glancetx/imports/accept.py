@@ -79,6 +79,7 @@ class Imports:
             multiple=self._multiple,
             must_succeed=request.must_succeed,
             digests=request.digests,
+            roles=tuple(sorted(context.roles)),
         )
         await self._begin(context, image, request, plan)
 
@@ -117,14 +118,16 @@ class Imports:
         )
         limits = await self._limits.limits_of(image.owner)
         # Once it is in the database, somebody has to work on it: a client that leaves now must not keep us from it.
-        await Shielded(self._note_and_launch(image.status, task, run, claim, limits))
+        await Shielded(self._note_and_launch(context, image.status, task, run, claim, limits))
 
-    async def _note_and_launch(self, was: str, task: Task, run: ImportRun, claim: Claim, limits: Limits) -> None:
+    async def _note_and_launch(
+        self, context: RequestContext, was: str, task: Task, run: ImportRun, claim: Claim, limits: Limits
+    ) -> None:
         saved = await self._runs.begin(was, task, run, claim, lambda each: begun(each, run.plan), limits)
         reach("import.begun")
         self._events.task_created(task)
         self._events.image_updated(saved)
-        self._runner.launch(run, claim)
+        self._runner.launch(run, claim, context.token)
 
 
 def check_status(image: Image, method: str) -> None:

@@ -12,7 +12,7 @@ from glancetx.domain.digests import Expectation
 from glancetx.domain.image import Image, Location
 from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ended
 from glancetx.domain.status import ACTIVE
-from glancetx.imports.work import Work
+from glancetx.imports.work import Counted, Work
 from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.threads import Threads
 from glancetx.streams import Inspection, Tap
@@ -63,10 +63,10 @@ class Filler:
         expected = Expectation(work.run.plan.digests.items())
         digests = Digests(self._hashing, ("md5", self._algorithm), expected)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
-        tapped = Tap(source, work.limit, found, *digests.observers)
+        tapped = Tap(source, Counted(work), found, *digests.observers)
         outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
         return Filled(
-            size=work.limit.received,
+            size=work.received,
             virtual_size=found.virtual_size,
             checksum=digests["md5"],
             os_hash_algo=self._algorithm,

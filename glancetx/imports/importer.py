@@ -18,10 +18,11 @@ from glancetx.domain.claim import Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import DataNotFound, ImageNotFound, ImageServiceError, ImportLost
 from glancetx.domain.image import Image, utc_now
-from glancetx.domain.importing import MOST_ATTEMPTS, ImportRun, ended
+from glancetx.domain.importing import MOST_ATTEMPTS, STAGED_BY_CLIENT, ImportRun, ended
 from glancetx.domain.status import IMPORTING, QUEUED
 from glancetx.domain.task import FAILURE, SUCCESS, Task
 from glancetx.imports.fill import Filled, Filler
+from glancetx.imports.progress import Progress
 from glancetx.imports.work import Work
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
@@ -44,6 +45,7 @@ class Importer:
         claims: Claims,
         stores: Stores,
         staging: StagingArea,
+        progress: Progress,
         filler: Filler,
         events: Events,
         settings: ImportSettings,
@@ -54,6 +56,7 @@ class Importer:
         self._claims = claims
         self._stores = stores
         self._staging = staging
+        self._progress = progress
         self._filler = filler
         self._events = events
         self._kept = timedelta(hours=settings.task_time_to_live)
@@ -75,6 +78,7 @@ class Importer:
         if task is not None:
             self._events.task_started(task)
         reach("import.processing")
+        image = await self._progress.advance(work, image)
         source = await self._open(image, work)
         stores = [self._stores.get(name) for name in run.plan.stores]
         for store in stores:
@@ -87,11 +91,11 @@ class Importer:
         try:
             source = await self._staging.open(work.run.staged or image.id)
         except DataNotFound as error:
-            raise DataNotFound("The staged data is not there any more.") from error
+            raise DataNotFound(STAGED_BY_CLIENT) from error
         if source.length != image.size:
             source.stopProducing()
             raise DataNotFound(f"Of {image.size} bytes that were staged, {source.length} are there.")
-        work.total = image.size
+        work.begin("Copied", self._reactor.seconds(), image.size)
         return source
 
     async def _succeed(self, work: Work, filled: Filled) -> None:

@@ -25,7 +25,6 @@ from glancetx.imports.importer import Importer
 from glancetx.imports.work import Work
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import Shielded
-from glancetx.streams import SizeLimit
 from glancetx.transfer.staging import StagingArea
 
 WATCH: Final = 0.5  # seconds between two looks whether claims still are ours
@@ -67,9 +66,9 @@ class ImportRunner:
         """How many imports are under way here, those that wait included."""
         return len(self._works)
 
-    def launch(self, run: ImportRun, claim: Claim) -> None:
-        """Begin with *run*, whose *claim* is ours; returns at once."""
-        work = Work(run=run, claim=claim, limit=SizeLimit(self._size_cap), began=self._reactor.seconds())
+    def launch(self, run: ImportRun, claim: Claim, token: str | None = None) -> None:
+        """Begin with *run*, whose *claim* is ours; returns at once. *token* is what the caller showed."""
+        work = Work(run=run, claim=claim, cap=self._size_cap, began=self._reactor.seconds(), token=token)
         self._works[claim.id] = work
         if not self._watch.running:
             self._watch.start(WATCH, now=False).addErrback(
@@ -156,7 +155,7 @@ class ImportRunner:
             for claim_id, work in list(self._works.items()):
                 if claim_id not in held:
                     _cancel(work)
-                elif self._looks % TELL == 0 and work.limit.received:
+                elif self._looks % TELL == 0 and work.received:
                     now = self._reactor.seconds()
                     await self._runs.tell(work.run, work.claim, work.message(now), work.result(now))
         except ImportLost:

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from glancetx.config.settings import FilesystemSettings, ImagesSettings, ImportSettings, StoresSettings
 from glancetx.domain.errors import StoreFull
+from glancetx.domain.image import Image
 from glancetx.domain.limits import Limits
-from glancetx.interfaces import ILimits, INotifier, IStore, Stored
+from glancetx.interfaces import IImportStep, ILimits, ImportJob, INotifier, IStore, StepDone, Stored
 from glancetx.testing.fakes import MemoryStore, ScriptedSource, until
 from tests.running import DATA, Api, Reply, Started, settings_in
 
@@ -29,6 +30,29 @@ DIRECT = {"method": {"name": "glance-direct"}}
 
 async def stage(api: Api, image_id: str, data: Any = CONTENT, **headers: str) -> Reply:
     return await api.request("PUT", f"/v2/images/{image_id}/stage", data, **{"Content_Type": DATA} | headers)
+
+
+@implementer(IImportStep)
+class Doubling:
+    """Has the data twice afterwards. *go* holds the first try, which then never ends."""
+
+    name, verb, factor = "doubling", "Doubled", 2
+
+    def __init__(self) -> None:
+        self.tries: list[Any] = []
+        self.go: Deferred[None] = succeed(None)
+
+    async def run(self, job: ImportJob) -> StepDone:
+        self.tries.append(job)
+        assert job.path is not None
+        job.partial().write_bytes(job.path.read_bytes() * 2)
+        await self.go
+        job.partial().rename(job.whole(self.name))
+        job.tell(1, 2)
+        return StepDone(path=job.whole(self.name), change=self._change)
+
+    def _change(self, image: Image) -> Image:
+        return evolve(image, size=self.factor * len(CONTENT), properties={**image.properties, "twice": "yes"})
 
 
 async def start_import(api: Api, image_id: str, body: Any = DIRECT, **headers: str) -> Reply:
@@ -552,3 +576,48 @@ async def test_unstager(api: Api) -> None:
         (folder / name).write_text("x")
     assert await api.service.unstager.run_once() == 3
     assert staged(api) == sorted(kept)
+
+
+@pytest_twisted.ensureDeferred
+async def test_step(start: Started, tmp_path: Path) -> None:
+    """A step works on what is staged, and on the image; the file it has read goes at once, its own at the end."""
+    store = WaitingStore()
+    step = Doubling()
+    api = await start(settings_in(tmp_path), stores={"memory": store}, import_steps=[step])
+    image_id = await api.create()
+    await stage(api, image_id)
+    await start_import(api, image_id)
+    from twisted.internet import reactor
+
+    await until(reactor, lambda: store.reached)
+    assert staged(api) == [f"{image_id}.doubling"]
+    assert (await api.show(image_id))["twice"] == "yes"
+    store.go.callback(None)
+    assert (await ended(api, image_id))["status"] == "success"
+    assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == CONTENT * 2
+    assert (await api.show(image_id))["size"] == 2 * len(CONTENT)
+    assert len(step.tries) == 1
+    await nothing_staged(api)
+
+
+@pytest_twisted.ensureDeferred
+async def test_step_again(start: Started, tmp_path: Path) -> None:
+    """A step that was under way when the service stopped is run again by the next one; one that had ended is not."""
+    from twisted.internet import reactor
+
+    once, held = Doubling(), Doubling()
+    held.name = "again"
+    held.go = Deferred()
+    api = await start(settings_in(tmp_path), import_steps=[once, held])
+    image_id = await api.create()
+    await stage(api, image_id)
+    await start_import(api, image_id)
+    await until(reactor, lambda: held.tries != [])
+    await api.service.stopService()
+    held.go, held.factor = succeed(None), 4
+    again = await start(settings_in(tmp_path), import_steps=[once, held])
+    assert (await ended(again, image_id))["status"] == "success"
+    assert (await again.show(image_id))["size"] == 4 * len(CONTENT)
+    assert (len(once.tries), len(held.tries)) == (1, 2)
+    assert [job.claim.id for job in held.tries] != [held.tries[0].claim.id] * 2
+    assert {job.path for job in held.tries} == {tmp_path / "staging" / f"{image_id}.doubling"}
