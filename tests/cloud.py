@@ -18,7 +18,8 @@ import yaml
 from attrs import field, frozen
 
 from glancetx.access.account_files import AccountFiles
-from tests.running import Daemon, free_port
+from tests.ports import free_port
+from tests.running import Daemon
 
 BIN = Path(sys.executable).parent
 ADMIN, ALICE, BOB = "admin", "alice", "bob"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,10 +19,12 @@ from attrs import field, frozen
 
 from glancetx.app import ImageService
 from glancetx.config.settings import DatabaseSettings, FilesystemSettings, ImportSettings, Settings, StoresSettings
+from tests.ports import free_port as free_port
 
 JSON = "application/json"
 DATA = "application/octet-stream"
 PATCH = "application/openstack-images-v2.1-json-patch"
+PATIENCE = 120.0  # seconds for what takes a moment on an idle machine
 
 
 @frozen
@@ -132,7 +133,7 @@ class Daemon:
     def start(self, *options: str, **environ: str) -> None:
         """Start, and wait until it answers; a failpoint in *environ* may end it before that."""
         self._process = self.spawn(*options, **environ)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self._process.poll() is not None or self.answers():
                 return
@@ -176,8 +177,8 @@ class Daemon:
     def connection(self) -> http.client.HTTPConnection:
         """A client's connection, not opened yet."""
         if self.tls is None:
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=self.tls)
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE, context=self.tls)
 
     def configure(self, text: str) -> None:
         """Add lines to the configuration file; of an option that is there twice the last one counts."""
@@ -191,7 +192,7 @@ class Daemon:
     def wait(self) -> int:
         """Wait until the process has ended; returns its code."""
         assert self._process is not None
-        return self._process.wait(30)
+        return self._process.wait(PATIENCE)
 
     @property
     def pid(self) -> int:
@@ -202,13 +203,7 @@ class Daemon:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(20)
+                self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -219,7 +219,7 @@ class MemoryStore:
             raise DataNotFound("There is nothing at the location") from None
 
 
-async def until(reactor: IReactorTime, condition: Callable[[], bool], patience: float = 10.0) -> None:
+async def until(reactor: IReactorTime, condition: Callable[[], bool], patience: float = 60.0) -> None:
     """Let *reactor* turn until the condition holds. :raises TimeoutError: after *patience* seconds."""
     latest = reactor.seconds() + patience
     while not condition():

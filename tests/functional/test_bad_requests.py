@@ -253,7 +253,7 @@ TABLE = [
 
 def ask(port: int, wire: bytes) -> bytes:
     """Send bytes and return all that comes back until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(wire)
         answer = b""
         while piece := connection.recv(65536):

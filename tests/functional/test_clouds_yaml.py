@@ -22,7 +22,7 @@ from glancetx.config.loading import load_settings
 from glancetx.standalone.endpoint import endpoint_url
 from glancetx.standalone.first_start import FirstStart, prepare
 from glancetx.web.site import ImageSite
-from tests.running import free_port
+from tests.ports import free_port
 
 # Twisted's own endpoint still speaks to pyOpenSSL in its old way.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")

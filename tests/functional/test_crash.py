@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from tests.functional.test_import_crash import POINTS
-from tests.running import DATA, Daemon, free_port
+from tests.ports import free_port
+from tests.running import DATA, Daemon
 
 CONTENT = os.urandom(400_000)
 PACKAGE = Path(__file__).parents[2] / "glancetx"

@@ -65,7 +65,7 @@ def run(daemon: Daemon, statement: str, *values: str) -> list[tuple[str]]:
 
 def await_states(daemon: Daemon, expected: list[str]) -> None:
     """Wait until the copies are in these states."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     found: list[str] = []
     while time.monotonic() < deadline:
         found = sorted(state for (state,) in run(daemon, "SELECT state FROM glancetx_copies"))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,15 @@ def start_import(daemon: Daemon, image_id: str) -> int:
     return daemon.call("POST", f"/v2/images/{image_id}/import", body)[0]
 
 
+def begin_import(daemon: Daemon, image_id: str) -> None:
+    """Start an import that ends the process: it is accepted, or nobody lives any more to say so."""
+    with suppress(OSError):
+        assert start_import(daemon, image_id) == 202
+
+
 def last_task(daemon: Daemon, image_id: str) -> Any:
     """The last task, when it has ended; a service that has just started may be at work on it."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         tasks = json.loads(daemon.call("GET", f"/v2/images/{image_id}/tasks")[1])["tasks"]
         if tasks[-1]["status"] in ("success", "failure"):
@@ -84,7 +91,7 @@ def files(daemon: Daemon, *folders: str) -> list[str]:
 
 
 def nothing_staged(daemon: Daemon) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while files(daemon, "staging") and time.monotonic() < deadline:
         time.sleep(0.02)
     assert files(daemon, "staging") == []
@@ -133,10 +140,7 @@ def test_killed_in_import(daemon: Daemon, point: str) -> None:
     assert stage(daemon, image_id) == 204
     if not early:
         kill_at(daemon, point)
-    try:
-        assert start_import(daemon, image_id) == 202
-    except OSError:
-        assert point == "import.begun"
+    begin_import(daemon, image_id)
     assert daemon.wait() == -signal.SIGKILL
     daemon.start()
     check_complete(daemon, image_id)
@@ -148,7 +152,7 @@ def test_killed_in_failure(daemon: Daemon, point: str) -> None:
     daemon.start(GLANCETX_FAILPOINT=point)
     image_id = create(daemon, "qcow2")
     assert stage(daemon, image_id) == 204
-    assert start_import(daemon, image_id) == 202
+    begin_import(daemon, image_id)
     assert daemon.wait() == -signal.SIGKILL
     daemon.start()
     assert last_task(daemon, image_id)["status"] == "failure"
@@ -164,7 +168,7 @@ def test_killed_again_and_again(daemon: Daemon) -> None:
     daemon.start(GLANCETX_FAILPOINT="import.stored")
     image_id = create(daemon)
     assert stage(daemon, image_id) == 204
-    start_import(daemon, image_id)
+    begin_import(daemon, image_id)
     for _ in range(4):
         assert daemon.wait() == -signal.SIGKILL
         daemon.start(GLANCETX_FAILPOINT="import.stored")
@@ -172,7 +176,8 @@ def test_killed_again_and_again(daemon: Daemon) -> None:
     daemon.start(GLANCETX_FAILPOINT="import.stored")
     assert "5 times" in last_task(daemon, image_id)["message"]
     assert show(daemon, image_id)["status"] == "queued"
-    assert files(daemon, "fast", "cheap", "staging") == []
+    assert files(daemon, "fast", "cheap") == []
+    nothing_staged(daemon)
 
 
 @pytest.mark.parametrize(("first", "point"), [("import.stored", "import.taken"), ("stage.stored", "recovery.unstaged")])
@@ -183,10 +188,11 @@ def test_killed_in_recovery(daemon: Daemon, first: str, point: str) -> None:
     if first.startswith("import"):
         assert stage(daemon, image_id) == 204
     kill_at(daemon, first)
-    try:
-        start_import(daemon, image_id) if first.startswith("import") else stage(daemon, image_id)
-    except OSError:
-        assert first == "stage.stored"
+    if first.startswith("import"):
+        begin_import(daemon, image_id)
+    else:
+        with pytest.raises(OSError):
+            stage(daemon, image_id)
     assert daemon.wait() == -signal.SIGKILL
     daemon.start(GLANCETX_FAILPOINT=point)
     assert daemon.wait() == -signal.SIGKILL

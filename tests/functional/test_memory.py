@@ -16,7 +16,8 @@ import pytest
 from attrs import frozen
 
 from glancetx.standalone.certificates import prepare_certificates
-from tests.running import Daemon, free_port
+from tests.ports import free_port
+from tests.running import Daemon
 
 MIB = 1024 * 1024
 SMALL, LARGE = 64 * MIB, 512 * MIB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -162,6 +163,7 @@ def test_many_at_once(daemon: Daemon, announced: bool) -> None:
         running = [threads.submit(put, daemon, image_id, body, announced) for image_id in ids]
         while not all(each.done() for each in running):
             most = max(most, stored_bytes(daemon))
+            time.sleep(0.001)
     statuses = [each.result() for each in running]
     active = [image_id for image_id, status in zip(ids, statuses, strict=True) if status == 204]
     assert set(statuses) == {204, 413}

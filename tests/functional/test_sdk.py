@@ -104,7 +104,7 @@ def test_upload(alice: Any, name: str) -> None:
     assert image.status == "queued"
     image.data = io.BytesIO(CONTENT)
     image.upload(alice)
-    assert alice.wait_for_status(alice.get_image(image.id), "active", wait=10).size == len(CONTENT)
+    assert alice.wait_for_status(alice.get_image(image.id), "active", wait=60).size == len(CONTENT)
     other = alice.upload_image(name=f"{name} 2", container_format="bare", disk_format="raw", data=CONTENT)
     assert alice.get_image(other.id).status == "active"
 

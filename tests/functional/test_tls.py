@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from glancetx.standalone.certificates import CertificateFiles, prepare_certificates
-from tests.running import DATA, Daemon, free_port
+from tests.ports import free_port
+from tests.running import DATA, Daemon
 
 CONTENT = os.urandom(3 * 1024 * 1024 + 1)
 V1_1, V1_2, V1_3 = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3

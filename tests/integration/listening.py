@@ -57,7 +57,7 @@ class Listener:
             assert self._process.poll() is None, self._said
             self._said.append(line)
 
-    def hear(self, count: int, patience: float = 30.0) -> list[dict[str, Any]]:
+    def hear(self, count: int, patience: float = 60.0) -> list[dict[str, Any]]:
         """The next *count* notifications, in the order of their timestamps."""
         heard: list[dict[str, Any]] = []
         deadline = time.monotonic() + patience

@@ -137,7 +137,7 @@ class Side:
 
     def ask_until(self, step: Ask) -> Reply:
         """Ask until the reply is as the step wants it, or too late."""
-        latest = time.monotonic() + 20
+        latest = time.monotonic() + 60
         while True:
             reply = self.ask(step)
             if step.fits(reply.document) or time.monotonic() > latest:

@@ -24,7 +24,8 @@ from glancetx.testing.fakes import until
 from glancetx.web.site import ImageSite
 from tests.integration.listening import Listener
 from tests.integration.replaying import ADMIN, FRIEND, OWNER, Ask, Side, image_id
-from tests.running import DATA, free_port
+from tests.ports import free_port
+from tests.running import DATA
 from tests.services.glance import RealGlance, find_venv
 from tests.services.rabbitmq import RabbitMQ
 
@@ -370,4 +371,4 @@ async def test_a_dead_broker_costs_nothing(tmp_path: Path) -> None:
     clock: Any = reactor
     began = clock.seconds()
     await service.stopService()
-    assert clock.seconds() - began < 20  # it gives events a few seconds; the machine may be busy
+    assert clock.seconds() - began < 60  # it gives events a few seconds; the machine may be busy

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from tests.needs import lacking, program
-from tests.running import free_port
+from tests.ports import free_port
 from tests.services.programs import Processes, answers, environment
 
 VENV = ("GLANCETX_SWIFT_VENV", "swift-venv")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.needs import lacking
+from tests.ports import free_port
 
 PATIENCE = 180.0
 """Seconds a server has to start or to stop."""
@@ -26,7 +25,7 @@ class ServerProcess:
 
     def __init__(self, name: str, user: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"glancetx-{name}-"))
-        self.port = quiet_port()
+        self.port = free_port()
         self._log = self.folder / "log"
         self._rights: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,18 +90,6 @@ def succeeds(call: Callable[[], object]) -> bool:
     except Exception:
         return False
     return True
-
-
-def quiet_port() -> int:
-    """A free port which no outgoing connection is given: it can be listened on again after a restart."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as tried:
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def find_program(name: str, *places: str) -> str:

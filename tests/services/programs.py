@@ -43,7 +43,7 @@ class Processes:
                 stderr=log,
             )
         self._running[name] = process
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break
@@ -58,7 +58,7 @@ class Processes:
             process.terminate()
         for process in self._running.values():
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.needs import lacking
-from tests.running import free_port
+from tests.ports import free_port
 
 HOST = "127.0.0.1"
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # the commands in PATH insist on becoming user rabbitmq
@@ -65,7 +65,7 @@ class RabbitMQ:
             if process.poll() is None:
                 os.killpg(process.pid, number)
                 try:
-                    process.wait(30)
+                    process.wait(60)
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()

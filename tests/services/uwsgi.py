@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.running import free_port
+from tests.ports import free_port
 from tests.services.programs import environment
 
 USUAL = "--need-app --lazy-apps --enable-threads --master --processes 1 --threads 4 --die-on-term --buffer-size 65535"
-PATIENCE = 90  # seconds
+PATIENCE = 120  # seconds
 
 
 def glance_venv(*programs: str) -> Path:
@@ -43,7 +43,7 @@ class UwsgiServer:
             return
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

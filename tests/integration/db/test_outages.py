@@ -18,11 +18,12 @@ from sqlalchemy import Connection, make_url, text
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs
 
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import Engine
 from glancetx.domain.errors import DatabaseUnavailable, OutcomeUnknown
-from tests.running import DATA, Api, Reply, Started, settings_in
+from tests.running import DATA, PATIENCE, Api, Reply, Started, settings_in
 from tests.services.cutter import Cutter
 from tests.services.databases import DatabaseServer
 from tests.services.mariadb import MariaDb
@@ -37,10 +38,10 @@ async def api(start: Started, tmp_path: Path) -> AsyncIterator[Api]:
 
 @define
 class Traffic:
-    """Clients that never stop asking, and what they were told and when."""
+    """Clients that never stop asking, and what they were told."""
 
     api: Api
-    replies: list[tuple[float, Reply]] = field(factory=list)
+    replies: list[Reply] = field(factory=list)
     created: list[str] = field(factory=list)
     ended: bool = False
 
@@ -56,8 +57,23 @@ class Traffic:
 
     async def _send(self, method: str, path: str, body: bytes | None) -> Reply:
         reply = await self.api.request(method, path, body)
-        self.replies.append((time.monotonic(), reply))
+        self.replies.append(reply)
         return reply
+
+    def bad(self) -> list[Reply]:
+        return [reply for reply in self.replies if reply.status >= 400]
+
+    def is_well(self) -> bool:
+        """Whether the last replies, many more than there are clients and connections, were good."""
+        return len(self.replies) >= 200 and all(reply.status < 400 for reply in self.replies[-200:])
+
+
+async def wait(true: Callable[[], object]) -> None:
+    """Wait until *true* says so."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        await pause(0.02)
 
 
 async def pause(seconds: float) -> None:
@@ -67,22 +83,18 @@ async def pause(seconds: float) -> None:
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("killed", [False, True])
 async def test_restart(api: Api, server: DatabaseServer, killed: bool) -> None:
-    """While the database is away requests get 503 and are told to come back; soon after it is back all is well."""
+    """While the database is away requests get 503 and are told to come back; when it is back all is well."""
     traffic = Traffic(api)
     running = [ensureDeferred(traffic.run()) for _ in range(6)]
-    await pause(0.5)
+    await wait(traffic.is_well)
     await deferToThread(server.kill if killed else server.stop)
-    await pause(0.5)
+    await wait(traffic.bad)
     await deferToThread(server.start)
-    back = time.monotonic()
-    await pause(3)
+    await wait(traffic.is_well)
     traffic.ended = True
     await gatherResults(running)
-    bad = [(moment, reply) for moment, reply in traffic.replies if reply.status >= 400]
-    assert {reply.status for _, reply in bad} == {503}
-    assert all(reply.header("Retry-After") is not None for _, reply in bad)
-    assert max(moment for moment, _ in bad) < back + 2
-    assert any(moment > back + 2 for moment, _ in traffic.replies)
+    assert {reply.status for reply in traffic.bad()} == {503}
+    assert all(reply.header("Retry-After") is not None for reply in traffic.bad())
     if not killed:  # the server of the tests does not wait for the disk
         for image_id in traffic.created:
             assert (await api.show(image_id))["id"] == image_id
@@ -90,7 +102,7 @@ async def test_restart(api: Api, server: DatabaseServer, killed: bool) -> None:
 
 def begin_upload(api: Api, image_id: str) -> http.client.HTTPConnection:
     """Send the headers and the first half of four bytes."""
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=PATIENCE)
     connection.putrequest("PUT", f"/v2/images/{image_id}/file")
     connection.putheader("Content-Type", DATA)
     connection.putheader("Content-Length", "4")
@@ -99,16 +111,17 @@ def begin_upload(api: Api, image_id: str) -> http.client.HTTPConnection:
 
 
 async def restart(api: Api, server: DatabaseServer) -> None:
-    """Start the server, and wait until the service has noticed."""
+    """Start the server, and wait until the service has noticed: where it reads, and where it writes."""
     await deferToThread(server.start)
-    deadline = time.monotonic() + 2
-    while (await api.request("GET", "/v2/images")).status == 503:
-        assert time.monotonic() < deadline
-        await pause(0.02)
+    deadline = time.monotonic() + PATIENCE
+    for method, body in (("GET", None), ("POST", b'{"name": "x"}')):
+        while (await api.request(method, "/v2/images", body)).status == 503:
+            assert time.monotonic() < deadline
+            await pause(0.02)
 
 
 async def until_status(api: Api, image_id: str, status: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while (await api.show(image_id))["status"] != status:
         assert time.monotonic() < deadline
         await pause(0.02)
@@ -140,8 +153,9 @@ async def test_upload_ends_while_the_database_is_away(api: Api, server: Database
     upload = await deferToThread(begin_upload, api, image_id)
     await until_status(api, image_id, "saving")
     await deferToThread(server.stop)
-    upload.close()
-    await pause(0.5)
+    with capturedLogs() as logs:
+        upload.close()
+        await wait(lambda: any(event["log_format"] == "undoing with {undo} failed" for event in logs))
     await restart(api, server)
     assert (await api.show(image_id))["status"] == "saving"
     assert await api.service.reaper.run_once() == 1
@@ -224,7 +238,7 @@ def as_first(method: Callable[..., Any]) -> Callable[..., Any]:
 @pytest_twisted.ensureDeferred
 async def test_deadlock(engine: Engine) -> None:
     """Of two transactions that wait for each other one is run again; both succeed."""
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=PATIENCE)
     runs = itertools.count()
 
     def work(connection: Connection, first: str, second: str) -> None:
@@ -238,7 +252,7 @@ async def test_deadlock(engine: Engine) -> None:
     await gatherResults(
         [ensureDeferred(engine.interact(work, *names)) for names in ((ONE, TWO), (TWO, ONE))], consumeErrors=True
     )
-    assert next(runs) == 3
+    assert next(runs) >= 3  # they may meet again
 
 
 @pytest_twisted.ensureDeferred
@@ -250,7 +264,7 @@ async def test_lock_timeout(engine: Engine, server: DatabaseServer) -> None:
     def holder(connection: Connection) -> None:
         touch(connection, ONE)
         held.set()
-        assert enough.wait(10)
+        assert enough.wait(PATIENCE)
 
     def waiter(connection: Connection) -> int:
         run = next(runs)
@@ -263,7 +277,7 @@ async def test_lock_timeout(engine: Engine, server: DatabaseServer) -> None:
 
     await engine.interact(add_type, ONE)
     holding = ensureDeferred(engine.interact(holder))
-    await deferToThread(held.wait, 10)
+    await deferToThread(held.wait, PATIENCE)
     assert await engine.interact(waiter) == 1
     await holding
 

@@ -28,7 +28,7 @@ from glancetx.testing.fakes import Recorder
 from glancetx.testing.stores import new_attempt, new_id, read, the_reactor
 from tests.hostile import HOSTILE_URLS
 from tests.needs import program
-from tests.running import free_port
+from tests.ports import free_port
 from tests.services.faults import Fault, Faults
 from tests.services.programs import Processes, answers
 
