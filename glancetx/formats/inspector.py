@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from oslo_utils.imageutils import format_inspector
@@ -17,6 +18,10 @@ from glancetx.domain.errors import FormatMismatch
 
 PIECE: Final = 64 * 1024
 LARGEST_DISK: Final = 2**63 - 1  # what the database can hold
+DESCRIPTOR: Final = slice(512, 21 * 512)  # where qemu looks for a VMDK's parent, whatever size the header gives
+COUNTING: Final = ("luks",)
+"""Formats whose parser has to see every byte, since the size follows from their number. All others are left alone when
+they have what they need: some look through their tables again at each piece, which hostile content can make long."""
 
 # What the parsers warn of is told to the client; with no handler at all it would be written to stderr.
 logging.getLogger("oslo_utils.imageutils").addHandler(logging.NullHandler())
@@ -34,6 +39,7 @@ class Inspector:
         self._declared = disk_format
         self._settings = settings
         self._pieces = _Pieces()
+        self._head = b""  # the first piece
         self._parsers = {name: kind() for name, kind in format_inspector.ALL_FORMATS.items() if name != "raw"}
         self._feeding = list(self._parsers.values())
 
@@ -68,10 +74,11 @@ class Inspector:
             return None
 
     def _show(self, piece: bytes) -> None:
+        self._head = self._head or piece
         for parser in self._feeding[:]:
             try:
                 parser.eat_chunk(piece)
-                settled = parser.complete and not _matches(parser)
+                settled = parser.complete and not (parser.NAME in COUNTING and _matches(parser))
             except Exception:  # not this format, or a broken one: it may still match by its first bytes
                 settled = True
             if settled:
@@ -89,7 +96,6 @@ class Inspector:
             virtual_size = size
         elif name != "raw" or self._declared in format_inspector.ALL_FORMATS:
             self._mismatch(f"Image disk_format {self._declared} does not match stream data {name}")
-            return None
         if virtual_size is not None and not 0 <= virtual_size <= LARGEST_DISK:
             raise FormatMismatch(f"The image names an impossible disk size: {virtual_size}")
         if parser is not None:
@@ -104,6 +110,11 @@ class Inspector:
         if len(matches) > 1:
             # Also if declared raw: who reads it might see the one format while another was checked.
             self._mismatch(f"The content is of several formats at once: {', '.join(sorted(matches))}")
+            for name, parser in matches.items():
+                with suppress(
+                    format_inspector.ImageFormatError
+                ):  # one that cannot be judged says nothing of the others
+                    self._check_safety(name, parser)
             return None
         return next(iter(matches.items()), ("raw", None))
 
@@ -120,6 +131,8 @@ class Inspector:
             allowed = {kind.lower() for kind in self._settings.vmdk_allowed_types}
             if parser.vmdktype not in allowed:
                 raise FormatMismatch(f"The vmdk content is of the type {parser.vmdktype}, which is not allowed")
+            if b"parentfilenamehint" in self._head[DESCRIPTOR].lower():  # qemu opens that file, wherever it is
+                raise FormatMismatch("The vmdk content names a parent")
 
     def _mismatch(self, message: str) -> None:
         if self._settings.require_image_format_match:

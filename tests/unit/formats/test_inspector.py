@@ -6,71 +6,13 @@ import os
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import FormatMismatch
 from glancetx.formats.inspector import Inspector
-
-DISK = 10 * 1024 * 1024
-NOISE = os.urandom(300_000)
-BLANK = bytes(64 * 1024)
-
-
-def qcow2(*, version: int = 3, backing: int = 0, features: int = 0, size: int = DISK) -> bytes:
-    """The beginning of a qcow2 image."""
-    header = struct.pack(">4sIQIIQ", b"QFI\xfb", version, backing, 0, 16, size)
-    return header.ljust(72, b"\0") + struct.pack(">Q", features) + BLANK
-
-
-def vmdk(kind: str = "monolithicSparse", extent: str = "disk.vmdk") -> bytes:
-    """A sparse VMDK with its descriptor."""
-    text = f'# Disk DescriptorFile\nversion=1\ncreateType="{kind}"\nRW 20480 SPARSE "{extent}"\n'
-    header = struct.pack("<4sIIQQQQIQQ", b"KDMV", 1, 3, DISK // 512, 128, 1, 20, 512, 21, 26)
-    return header.ljust(512, b"\0") + text.encode().ljust(20 * 512, b"\0") + BLANK
-
-
-def vdi() -> bytes:
-    """A VirtualBox disk."""
-    content = bytearray(BLANK)
-    content[0x40:0x44] = struct.pack("<I", 0xBEDA107F)
-    content[0x170:0x178] = struct.pack("<Q", DISK)
-    return bytes(content)
-
-
-def vhd() -> bytes:
-    """A dynamic VHD: its footer comes first as well."""
-    return b"conectix".ljust(40, b"\0") + struct.pack(">Q", DISK) + BLANK
-
-
-def vhdx() -> bytes:
-    """A VHDX with a region table, a metadata table and the size."""
-    content = bytearray(2 * 1024 * 1024)
-    content[:8] = b"vhdxfile"
-    meta = struct.pack("<IHH", 0x8B7CA206, 0x4790, 0x4B9A) + bytes.fromhex("B8FE575F050F886E")
-    size = struct.pack("<IHH", 0x2FA54224, 0xCD1B, 0x4876) + bytes.fromhex("B2115DBED83BF4B8")
-    content[0x30000:0x30030] = struct.pack("<IIII", 0x69676572, 0, 1, 0) + meta + struct.pack("<QII", 1 << 20, 1, 1)
-    content[1 << 20 : (1 << 20) + 12] = struct.pack("<8sHH", b"metadata", 0, 1)
-    content[(1 << 20) + 32 : (1 << 20) + 60] = size + struct.pack("<III", 65536, 8, 0)
-    content[(1 << 20) + 65536 : (1 << 20) + 65544] = struct.pack("<Q", DISK)
-    return bytes(content)
-
-
-def boot_sector(*partitions: tuple[int, int]) -> bytes:
-    """512 bytes with partitions of (boot flag, type)."""
-    entries = [struct.pack("<B3BB3BII", boot, 0, 2, 0, kind, 0, 0, 0, 1, 9) for boot, kind in partitions]
-    return bytes(446) + b"".join(entries).ljust(64, b"\0") + b"\x55\xaa"
-
-
-def iso(first: bytes = b"") -> bytes:
-    """A CD image of 100 blocks, perhaps with a boot sector."""
-    header = bytearray(2048)
-    header[:6] = b"\x01CD001"
-    header[80:84] = struct.pack("<L", 100)
-    header[128:130] = struct.pack("<H", 2048)
-    return first.ljust(32768, b"\0") + bytes(header) + NOISE
-
-
-GPT = boot_sector((0, 0xEE))
+from tests.disks import BLANK, DISK, GPT, NOISE, boot_sector, iso, luks, made_by_hand, qcow2, vdi, vhd, vhdx, vmdk
 
 
 def inspect(
@@ -207,3 +149,62 @@ def test_survives_text_that_is_none() -> None:
     assert inspect(content, "raw") == len(content)
     with pytest.raises(FormatMismatch):
         inspect(content, "qcow2")
+
+
+def test_a_lenient_operator_is_safe() -> None:
+    """What is tolerated in spite of its format is looked at all the same, if it is of several formats as well."""
+    lenient = FormatSettings(require_image_format_match=False)
+    for content in (vmdk("monolithicFlat"), iso(qcow2(backing=512)[:512])):
+        with pytest.raises(FormatMismatch, match="safety checks"):
+            inspect(content, "vdi", settings=lenient)
+
+
+def tables(regions: int, entries: int) -> bytes:
+    """A VHDX with tables full of what nobody looks for."""
+    content = bytearray(vhdx())
+    meta = bytes(content[0x30010:0x30030])
+    content[0x30008:0x3000C] = struct.pack("<I", regions)
+    content[0x30010 : 0x30010 + 32 * regions] = bytes(32 * (regions - 1)) + meta if entries else bytes(32 * regions)
+    content[(1 << 20) + 10 : (1 << 20) + 12] = struct.pack("<H", entries)
+    content[(1 << 20) + 32 : (1 << 20) + 32 + 32 * entries] = bytes(32 * entries)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("content", [tables(2047, 0), tables(2047, 2047), qcow2(), vmdk(), vdi(), vhd(), iso(GPT)])
+def test_looks_no_longer_than_it_must(content: bytes) -> None:
+    """What all parsers have decided about costs nothing any more, however long it is."""
+    inspector = Inspector("raw", "bare", FormatSettings())
+    inspector.feed([content, bytes(2 * 1024 * 1024)])
+    assert inspector.settled
+
+
+SEEDS = [sample.content for sample in made_by_hand()] + [vdi(), vhd(), vhdx(), tables(9, 9), b"QED\0" + BLANK, luks()]
+HEADS = [0, 4, 8, 36, 56, 72, 446, 510, 512, 600, 0x170, 32768, 0x30000, 0x30008, 0x30010, 1 << 20, (1 << 20) + 8]
+FORMATS = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "luks", "gpt", "ami", None]
+
+
+@settings(max_examples=int(os.environ.get("GLANCETX_FUZZ", "150")), deadline=None)
+@given(
+    st.sampled_from(SEEDS) | st.binary(max_size=2000),
+    st.lists(st.tuples(st.sampled_from(HEADS) | st.integers(0, 70_000), st.binary(max_size=16)), max_size=6),
+    st.none() | st.integers(0, 400_000),
+    st.sampled_from(FORMATS),
+    st.booleans(),
+    st.integers(1, 300_000),
+)
+def test_any_content(
+    content: bytes, changes: list[tuple[int, bytes]], end: int | None, declared: str | None, strict: bool, step: int
+) -> None:
+    """It passes, with a size that can be kept, or it is refused; there is no other outcome, however it is cut."""
+    changed = bytearray(content[:end])
+    for at, what in changes:
+        changed[at : at + len(what)] = what
+    rules = FormatSettings(require_image_format_match=strict)
+    outcomes: set[object] = set()
+    for pace in (step, len(changed) + 1):
+        try:
+            outcomes.add(inspect(bytes(changed), declared or "", settings=rules, step=pace))
+        except FormatMismatch as error:
+            outcomes.add(str(error))
+    (outcome,) = outcomes
+    assert outcome is None or isinstance(outcome, str) or (isinstance(outcome, int) and 0 < outcome < 2**63)
