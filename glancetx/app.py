@@ -33,6 +33,7 @@ from glancetx.db.leases import Leases
 from glancetx.db.locations import LocationRows
 from glancetx.db.members import Members
 from glancetx.db.migrations import prepare
+from glancetx.db.scrub import PendingDeletes
 from glancetx.db.tasks import Tasks
 from glancetx.db.usage import Usages
 from glancetx.domain.errors import DatabaseUnavailable
@@ -62,12 +63,14 @@ from glancetx.services.pulse import Pulse
 from glancetx.services.reaper import Reaper
 from glancetx.services.replicator import Replicator
 from glancetx.services.reporter import Reporter
+from glancetx.services.scrubber import Scrubber
 from glancetx.services.unstager import Unstager
 from glancetx.streams import Throttle
 from glancetx.transfer.delete import Deletes
 from glancetx.transfer.download import Downloads
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
+from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.stage import Stages
 from glancetx.transfer.staging import StagingArea
 from glancetx.transfer.upload import Uploads
@@ -94,6 +97,7 @@ from glancetx.web.views import ImageViews
 class ImageService(MultiService):
     """An image service, to be started and stopped like any Twisted service; `resource` is its HTTP face.
 
+    *background* False: nothing is done but what is asked for, and no request is answered; for commands.
     *authenticator*, *stores* (by id; the first one is the default), *notifier* and *limits* replace what *settings*
     would choose. *import_steps* work on the data of every import but copies, before it goes to the stores. Several
     ImageServices live side by side in one process: nothing is shared.
@@ -108,6 +112,8 @@ class ImageService(MultiService):
         notifier: INotifier | None = None,
         limits: ILimits | None = None,
         import_steps: Sequence[IImportStep] = (),
+        *,
+        background: bool = True,
     ) -> None:
         super().__init__()
         self._log = Logger()
@@ -134,7 +140,14 @@ class ImageService(MultiService):
         protections = Protections(settings.access, policy)
         showing = Showing(protections)
         self.locations = Locations(
-            images, LocationRows(self._engine), policy, self._stores, settings.images, showing, multiple=self._multiple
+            images,
+            LocationRows(self._engine),
+            policy,
+            self._stores,
+            settings.images,
+            showing,
+            multiple=self._multiple,
+            delayed=settings.scrub.delayed_delete,
         )
         self.images = Catalog(
             images,
@@ -205,7 +218,16 @@ class ImageService(MultiService):
         )
         copies = Copies(self._engine)
         self.downloads = Downloads(images, copies, policy, self._stores, events, multiple=self._multiple)
-        self.deletes = Deletes(images, self._claims, policy, self._recovery, self._staging, events, self._process.id)
+        self.deletes = Deletes(
+            images,
+            self._claims,
+            policy,
+            self._recovery,
+            self._staging,
+            events,
+            self._process.id,
+            delayed=settings.scrub.delayed_delete,
+        )
         self.sharing = Sharing(images, Members(self._engine), policy, events, quota=settings.images.image_member_quota)
         self.consumption = Consumption(Usages(self._engine), limits)
         self.activation = Activation(images, policy, events)
@@ -225,7 +247,11 @@ class ImageService(MultiService):
             Reporter(reactor, Census(self._engine), self._process.id, self._metrics, self._pools(), self.statuses)
         )
         Pulse(reactor, self._metrics).setServiceParent(self)
-        leases = Leases(self._engine, self._process)
+        leases = self._leases = Leases(self._engine, self._process)
+        self._serves = background
+        pending = PendingDeletes(self._engine)
+        self.scrubber = Scrubber(reactor, pending, Scrubs(pending, self._stores, self._process.id), settings.scrub)
+        self._background.append(Leader(reactor, leases, "scrubber", self.scrubber))
         if settings.audit.audit_rate:
             self._background.append(Leader(reactor, leases, "auditor", self.auditor))
         if settings.audit.repair_rate:
@@ -271,12 +297,19 @@ class ImageService(MultiService):
         """Tell load balancers that no new requests are wanted."""
         self.probes.draining = True
 
+    def lead(self, name: str, work: PeriodicService) -> None:
+        """From now on, have *work* done here while no other process does it."""
+        Leader(self._reactor, self._leases, name, work).setServiceParent(self)
+
+    @property
+    def works(self) -> dict[str, PeriodicService]:
+        """The background services whose `run_once` a command may call, by name."""
+        works = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber)
+        return {work.name_of_work: work for work in works}
+
     def statuses(self) -> dict[str, dict[str, Any]]:
         """What each background service has to tell, by its name; JSON types only."""
-        found = {}
-        for service in self._background:
-            found[service.name_of_work] = service.status()
-        return found
+        return {service.name_of_work: service.status() for service in self._background}
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over the mutable options of *settings*, and what the policy files say now."""
@@ -294,6 +327,10 @@ class ImageService(MultiService):
             messenger.startService()
         await self._claims.register(self._process)
         self._registered = True
+        if not self._serves:
+            self.presence.setServiceParent(self)
+            MultiService.startService(self)
+            return
         await self.reaper.run_once()
         for service in self._background:
             service.setServiceParent(self)

@@ -22,6 +22,7 @@ from glancetx.cli.metadefs import (
     old_load_metadefs,
     unload_metadefs,
 )
+from glancetx.cli.work import run
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
@@ -114,3 +115,4 @@ for command in (old_load_metadefs, old_export_metadefs):
 main.add_command(user)
 main.add_command(token)
 main.add_command(copies)
+main.add_command(run)

@@ -31,6 +31,7 @@ from glancetx.config.settings import (
     FormatSettings,
     HttpSettings,
     ImagesSettings,
+    ScrubSettings,
     Settings,
     TlsSettings,
 )
@@ -99,6 +100,7 @@ def load_settings(
         images=images_settings(conf, custom_properties(folders)),
         imports=import_settings(conf, folder, configured),
         audit=pick(AuditSettings, own),
+        scrub=pick(ScrubSettings, conf),
         notifications=notification_settings(conf),
         access=AccessSettings(
             authentication=authentication,

@@ -38,6 +38,10 @@ API = [
         choices=["roles", "policies"],
         help="Whether these rules name roles, or rules of the policy.",
     ),
+    cfg.BoolOpt("delayed_delete", default=False, help="Keep the data of deleted images until the scrubber comes."),
+    cfg.IntOpt("scrub_time", default=0, min=0, help="Seconds for which it is kept at least."),
+    cfg.IntOpt("scrub_pool_size", default=1, min=1, help="Images that are scrubbed at once."),
+    cfg.IntOpt("wakeup_time", default=300, min=0, help="Seconds between two runs of the scrubber."),
     cfg.StrOpt("worker_self_reference_url", help="URL at which the other nodes reach this one."),
     cfg.ListOpt(
         "enabled_import_methods",

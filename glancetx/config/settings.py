@@ -200,6 +200,16 @@ class AuditSettings:
 
 
 @frozen(kw_only=True)
+class ScrubSettings:
+    """What becomes of deleted images. Times in seconds."""
+
+    delayed_delete: bool = False  # data is kept until the scrubber comes
+    scrub_time: int = 0
+    scrub_pool_size: int = 1
+    wakeup_time: int = 300
+
+
+@frozen(kw_only=True)
 class BrokerHost:
     """One address of a message broker, and who we are there."""
 
@@ -319,5 +329,6 @@ class Settings:
     imports: ImportSettings = ImportSettings()
     access: AccessSettings = AccessSettings()
     audit: AuditSettings = AuditSettings()
+    scrub: ScrubSettings = ScrubSettings()
     ignored: tuple[str, ...] = ()  # options in the files that this version does not know
     notifications: NotificationSettings = NotificationSettings()

@@ -147,12 +147,12 @@ def _location_values(location: Location) -> dict[str, Any]:
     return {"value": location.url, "meta_data": metadata, "status": location.status}
 
 
-def delete_children(connection: Connection, image_id: str, now: datetime) -> None:
-    """Soft-delete all that belongs to an image, at the time the image itself is deleted (D-049)."""
+def delete_children(connection: Connection, image_id: str, now: datetime, status: str) -> None:
+    """Soft-delete all that belongs to an image, at the time the image itself is deleted (D-049, D-050)."""
     for table in (image_properties, image_tags, image_members, image_locations):
         ended: dict[str, Any] = {"deleted": True, "deleted_at": now}
         if table is image_locations:
-            ended["status"] = "deleted"
+            ended["status"] = status
         mine = (table.c.image_id == image_id, alive(table))
         connection.execute(update(table).where(*mine).values(ended))
 

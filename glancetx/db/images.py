@@ -35,7 +35,7 @@ from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, Inv
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.limits import UNLIMITED, Limits
 from glancetx.domain.query import ImageQuery
-from glancetx.domain.status import DELETED, QUEUED, SAVING, UPLOADING
+from glancetx.domain.status import DELETED, PENDING_DELETE, QUEUED, SAVING, UPLOADING
 from glancetx.domain.text import is_wide
 
 ImageList = list[Image]
@@ -133,14 +133,15 @@ class Images:
         """
         return await self._engine.ensure(_requeue, claim)
 
-    async def delete(self, image: Image, was: str, release: Claim | None = None) -> None:
+    async def delete(self, image: Image, was: str, release: Claim | None = None, *, later: bool = False) -> None:
         """Mark the image, and all that belongs to it, as deleted, if its status still is *was* (D-049).
 
-        Imports into it are cancelled: their claims are nobody's from then on.
+        *later*: its data is left to the scrubber (D-050). Imports into it are cancelled: their claims are nobody's from
+        then on.
 
         :raises StatusConflict: as `save`.
         """
-        await self._engine.interact(_delete, image, was, release)
+        await self._engine.interact(_delete, image, was, release, PENDING_DELETE if later else DELETED)
 
 
 def _create(connection: Connection, image: Image, limits: Limits) -> Image:
@@ -314,11 +315,11 @@ def _requeue(connection: Connection, claim: Claim) -> bool:
     return connection.execute(update(images).where(*unfinished).values(values)).rowcount == 1
 
 
-def _delete(connection: Connection, image: Image, was: str, release: Claim | None) -> None:
+def _delete(connection: Connection, image: Image, was: str, release: Claim | None, status: str) -> None:
     now = as_kept(connection, utc_now())
-    values = {"status": DELETED, "deleted": True, "deleted_at": now, "updated_at": now}
+    values = {"status": status, "deleted": True, "deleted_at": now, "updated_at": now}
     _update(connection, image.id, was, values)
-    delete_children(connection, image.id, now)
+    delete_children(connection, image.id, now, status)
     # Whoever fills it meanwhile finds that it may not any more, and stops; the reaper sees to what is left.
     filling = (claims.c.image_id == image.id, claims.c.kind.in_((STAGE, IMPORT)))
     connection.execute(update(claims).where(*filling).values(process=NOBODY))

@@ -35,6 +35,10 @@ class LocationRows:
         """The data stays after all."""
         await self._engine.interact(_move, location, ACTIVE)
 
+    async def postpone(self, location: Location) -> None:
+        """The data is left to the scrubber."""
+        await self._engine.interact(_move, location, PENDING_DELETE)
+
     async def forget(self, location: Location) -> None:
         """The data is gone."""
         await self._engine.interact(_move, location, DELETED)
@@ -61,7 +65,7 @@ def _active() -> tuple[ColumnElement[bool], ...]:
 def _move(connection: Connection, location: Location, status: str) -> None:
     now = utc_now()
     values: dict[str, Any] = {"status": status, "updated_at": now}
-    if status == DELETED:
+    if status != ACTIVE:
         values |= {"deleted": True, "deleted_at": now}
     table = image_locations
     retired = (table.c.id == location.id, table.c.status == PENDING_DELETE, alive(table))

@@ -12,6 +12,7 @@ REPAIR: Final = "repair"
 STAGE: Final = "stage"
 IMPORT: Final = "import"
 DISCARD: Final = "discard"
+SCRUB: Final = "scrub"
 
 
 @frozen(kw_only=True)
@@ -19,9 +20,9 @@ class Claim:
     """A note in the database, written before bytes move: *process* is doing *kind* to *image_id* in *store*.
 
     While a claim exists and its process lives, nobody else touches the image's data. If the process is dead, the
-    reaper undoes an upload, a staging or a repair, finishes a delete, goes on with an import, and discards what an
-    import could not. *id* (32 hex digits) also names the attempt's temporary data in the store. *store* is the store's
-    identifier; an import may have several, and names none.
+    reaper undoes an upload, a staging or a repair, finishes a delete, goes on with an import, discards what an import
+    could not, and lets the scrubber begin again. *id* (32 hex digits) also names the attempt's temporary data in the
+    store. *store* is the store's identifier; an import may have several, and names none.
 
     *reserved* bytes count as used by the project *owner* as long as the claim exists. If nobody knows yet how many
     it will need, *turn* tells which of the owner's claims began earlier.

@@ -43,7 +43,7 @@ _log = Logger()
 class Locations:
     """Changes of locations: those of a patch in memory, until the image is saved; the removal of data at last.
 
-    *multiple*: locations tell the store they are in.
+    *multiple*: locations tell the store they are in. *delayed*: data is left to the scrubber.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Locations:
         showing: Showing,
         *,
         multiple: bool,
+        delayed: bool = False,
     ) -> None:
         self._images = images
         self._showing = showing
@@ -64,6 +65,7 @@ class Locations:
         self._stores = stores
         self._settings = settings
         self._multiple = multiple
+        self._delayed = delayed
 
     async def list(self, context: RequestContext, image_id: str) -> LocationList:
         """Where the data lies, for services of the cloud (A-191). :raises ImageNotFound, Forbidden: for others."""
@@ -118,6 +120,9 @@ class Locations:
         """
         for location in gone:
             await self._rows.retire(image, location)
+            if self._delayed:
+                await self._rows.postpone(location)
+                continue
             try:
                 await self._stores.for_location(location).delete(location.url)
             except (DataNotFound, UnknownStore) as error:

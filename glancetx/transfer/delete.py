@@ -14,7 +14,7 @@ from glancetx.domain.claim import DELETE, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import ImageLocked, ImageNotFound, Invalid, InvalidTransition, StatusConflict, StoreError
 from glancetx.domain.image import Image
-from glancetx.domain.status import DELETED, IMPORTING, UPLOADING, check_transition
+from glancetx.domain.status import DELETED, IMPORTING, PENDING_DELETE, UPLOADING, check_transition
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import undone_by
@@ -34,6 +34,8 @@ class Deletes:
         staging: StagingArea,
         events: Events,
         process: str,
+        *,
+        delayed: bool = False,
     ) -> None:
         self._images = images
         self._claims = claims
@@ -43,6 +45,7 @@ class Deletes:
         self._log = Logger()
         self._events = events
         self._process = process
+        self._delayed = delayed
 
     async def delete(self, context: RequestContext, image_id: str) -> None:
         """Remove the image and its data. If the process dies on the way, the reaper ends what was begun.
@@ -68,7 +71,11 @@ class Deletes:
             raise
         if image.status in (UPLOADING, IMPORTING):
             await self._unstage(image)
-        self._events.image_deleted(evolve(image, status=DELETED))
+        self._events.image_deleted(evolve(image, status=PENDING_DELETE if self._waits(image) else DELETED))
+
+    def _waits(self, image: Image) -> bool:
+        """Whether the data is left to the scrubber (P-061)."""
+        return self._delayed and bool(image.locations)
 
     async def _unstage(self, image: Image) -> None:
         """The image is gone; what cannot be removed now is left to the sweep of the staging area."""
@@ -80,6 +87,9 @@ class Deletes:
     async def _delete(self, image: Image) -> None:
         if not image.locations:
             await self._images.delete(image, was=image.status)
+            return
+        if self._waits(image):
+            await self._images.delete(image, was=image.status, later=True)
             return
         claim = Claim(
             id=uuid.uuid4().hex,

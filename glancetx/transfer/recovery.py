@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from glancetx.db.claims import Claims
 from glancetx.db.images import Images
-from glancetx.domain.claim import DELETE, DISCARD, IMPORT, REPAIR, STAGE, UPLOAD, Claim
+from glancetx.domain.claim import DELETE, DISCARD, IMPORT, REPAIR, SCRUB, STAGE, UPLOAD, Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, UnknownStore
 from glancetx.domain.image import Image, Location
@@ -60,6 +60,7 @@ class Recovery:
             STAGE: self._undo_stage,
             IMPORT: self._resume,
             DELETE: self._finish_delete,
+            SCRUB: self._claims.release,
         }
         return await settle[claim.kind](claim) or False
 

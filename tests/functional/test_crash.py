@@ -35,6 +35,7 @@ UPLOAD = [
     "upload.active",
 ]
 DELETE = ["delete.claimed", "store.unlinked", "delete.removed", "delete.done"]
+SCRUB = ["scrub.begun", "scrub.removed"]
 REPAIR = ["repair.begun", "repair.removed", "repair.stored"]
 RECOVERY = ["recovery.discarded", "recovery.removed"]
 FIRST_START = [
@@ -89,7 +90,7 @@ def check_image(daemon: Daemon, image_id: str) -> None:
 def test_all_points_are_tried() -> None:
     """A failpoint that is added to the code must be added here."""
     written = {name for path in PACKAGE.rglob("*.py") for name in re.findall(r'\breach\("([^"]+)"\)', path.read_text())}
-    assert written == {*UPLOAD, *DELETE, *REPAIR, *RECOVERY, *FIRST_START, *POINTS}
+    assert written == {*UPLOAD, *DELETE, *REPAIR, *SCRUB, *RECOVERY, *FIRST_START, *POINTS}
 
 
 @pytest.mark.parametrize("point", UPLOAD)

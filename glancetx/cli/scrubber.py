@@ -1,0 +1,72 @@
+"""``glancetx-scrubber``: removes the data of images that were deleted with a delay, or brings one back (P-062..P-064).
+
+The service scrubs by itself; this is for who calls glance-scrubber from cron, or runs it as a daemon, today.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from attrs import evolve
+from twisted.internet.defer import Deferred
+
+from glancetx.cli.work import shown, with_service
+from glancetx.config.loading import find_config_files, load_settings
+from glancetx.db.engine import transact
+from glancetx.db.scrub import restore as restore_image
+from glancetx.domain.errors import ConfigurationError, Conflict, DatabaseUnavailable, ImageNotFound
+
+if TYPE_CHECKING:
+    from glancetx.app import ImageService
+
+OWN_FILE = "glance-scrubber.conf"
+
+
+@click.command()
+@click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@click.option("--daemon", is_flag=True, help="Go on, with a run every wakeup_time seconds.")
+@click.option("--wakeup_time", "--wakeup-time", type=click.IntRange(min=1), help="Seconds between two runs.")
+@click.option("--restore", "image_id", help="Make this image active again, instead of scrubbing.")
+def main(
+    files: tuple[Path, ...], folders: tuple[Path, ...], daemon: bool, wakeup_time: int | None, image_id: str | None
+) -> None:
+    """Remove the data of images that were deleted while delayed_delete was set, scrub_time ago or earlier."""
+    if daemon and image_id:
+        raise click.UsageError("--restore and --daemon cannot be used together")
+    try:
+        settings = load_settings(files or default_files(), folders)
+        if image_id:
+            transact(settings.database, restore_image, image_id)
+            click.echo(f"Image {image_id} is active again.")
+            return
+    except (ConfigurationError, DatabaseUnavailable, Conflict, ImageNotFound) as error:
+        raise click.ClickException(str(error)) from error
+    if wakeup_time is not None:
+        settings = evolve(settings, scrub=evolve(settings.scrub, wakeup_time=wakeup_time))
+    with_service(settings, _keep_scrubbing if daemon else _scrub)
+
+
+def default_files() -> list[Path]:
+    """Glance's files where it looks for them, and that of its scrubber beside them."""
+    found = find_config_files(os.environ)
+    folder = Path(os.environ.get("OS_GLANCE_CONFIG_DIR", "/etc/glance"))
+    return [*found, *[path for path in [folder / OWN_FILE] if path.is_file()]]
+
+
+async def _scrub(service: ImageService) -> None:
+    with shown(service.scrubber, "scrubber"):
+        gone = await service.scrubber.run_once()
+    refused = service.scrubber.refused
+    click.echo(f"{gone} images scrubbed" + (f", {refused} stay for the next time" if refused else ""))
+    if refused:
+        raise SystemExit(1)
+
+
+async def _keep_scrubbing(service: ImageService) -> None:
+    """Until a signal ends the process. If several run, one scrubs."""
+    service.lead("scrubber", service.scrubber)
+    await Deferred()

@@ -1,0 +1,112 @@
+"""``glancetx-manage run``: one run of a background service, here and now, with its progress on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.status import Status
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import LoopingCall, react
+
+from glancetx.config.settings import Settings
+from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
+from glancetx.services.periodic import PeriodicService
+
+if TYPE_CHECKING:
+    from glancetx.app import ImageService
+
+WORKS: Final = ("auditor", "reaper", "replicator", "scrubber", "unstager")
+REFRESH: Final = 0.5
+
+
+@click.command()
+@click.argument("work", type=click.Choice(WORKS))
+@click.pass_context
+def run(context: click.Context, work: str) -> None:
+    """Have a background service do its work once, and wait for it.
+
+    Nothing goes wrong if the service does the same at the same time.
+    """
+
+    async def once(service: ImageService) -> None:
+        runner = service.works[work]
+        with shown(runner, work) as _:
+            done = await runner.run_once()
+        facts = [f"{name} {value}" for name, value in told(runner)]
+        click.echo(f"{work}: {done}" + (f" ({', '.join(facts)})" if facts else ""))
+
+    with_service(load(context), once)
+
+
+def load(context: click.Context) -> Settings:
+    """The settings of the command. :raises ClickException: if they are wrong."""
+    try:
+        settings: Settings = context.obj()
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from error
+    return settings
+
+
+def with_service(settings: Settings, use: Callable[[ImageService], Awaitable[None]]) -> None:
+    """Run the reactor for as long as *use* takes, with a service that does nothing by itself; ends the process.
+
+    The exit status is 1 if the service cannot start, with one line on standard error.
+    """
+
+    from glancetx.app import ImageService  # heavy, and most commands do without
+
+    async def main(reactor: Any) -> None:
+        try:
+            service = ImageService(settings, reactor, background=False)
+            service.startService()
+            try:
+                await service.started
+                await use(service)
+            finally:
+                await service.stopService()
+        except (ConfigurationError, DatabaseUnavailable) as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+
+    react(lambda reactor: ensureDeferred(main(reactor)))
+
+
+def told(work: PeriodicService) -> list[tuple[str, Any]]:
+    """What a service has to tell of its run."""
+    return [
+        (name, value)
+        for name, value in work.status().items()
+        if name not in ("running", "runs", "failures", "last_error", "seconds_since") and value not in (None, {}, [])
+    ]
+
+
+def shown(work: PeriodicService, name: str) -> AbstractContextManager[object]:
+    """On a terminal, keeps showing what *work* tells of itself."""
+    console = Console(stderr=True)
+    return _Shown(console, work, name) if console.is_terminal else nullcontext()
+
+
+class _Shown(AbstractContextManager[None]):
+    def __init__(self, console: Console, work: PeriodicService, name: str) -> None:
+        self._work, self._name = work, name
+        self._status: Status = console.status(name)
+        self._loop = LoopingCall(self._refresh)
+
+    def __enter__(self) -> None:
+        self._status.start()
+        self._loop.start(REFRESH)
+
+    def __exit__(self, *failure: object) -> None:
+        self._loop.stop()
+        self._status.stop()
+
+    def _refresh(self) -> None:
+        facts = [
+            f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in told(self._work)
+        ]
+        self._status.update("  ".join([self._name, *facts]))

@@ -1,0 +1,59 @@
+"""The scrubber: removes the data of images that were deleted some time ago (P-060..P-063)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.defer import DeferredSemaphore, gatherResults
+from twisted.internet.interfaces import IReactorTime
+
+from glancetx.config.settings import ScrubSettings
+from glancetx.db.scrub import Doomed, PendingDeletes
+from glancetx.services.periodic import PeriodicService
+from glancetx.transfer.scrub import Scrubs
+
+BATCH: Final = 1000
+"""Locations looked up at a time."""
+
+
+class Scrubber(PeriodicService):
+    """Every ``wakeup_time`` seconds, scrubs what waits longer than ``scrub_time``, ``scrub_pool_size`` images at once.
+
+    What a store refuses stays, and is tried again at the next run.
+    """
+
+    def __init__(self, reactor: IReactorTime, pending: PendingDeletes, scrubs: Scrubs, settings: ScrubSettings) -> None:
+        super().__init__(reactor, max(1.0, settings.wakeup_time))
+        self._pending, self._scrubs, self._settings = pending, scrubs, settings
+        self.scrubbed = self.refused = 0
+
+    async def run_once(self) -> int:
+        """Try everything that is due once; returns how many images are gone."""
+        gone, tried = 0, set[str]()
+        while True:
+            batch = await self._pending.due(self._settings.scrub_time, BATCH + len(tried))
+            fresh = [doomed for doomed in batch if doomed.image_id not in tried]
+            if not fresh:
+                return gone
+            tried.update(doomed.image_id for doomed in fresh)
+            gone += await self._scrub_all(fresh)
+
+    async def _scrub_all(self, batch: list[Doomed]) -> int:
+        at_once = DeferredSemaphore(self._settings.scrub_pool_size)
+        works = [at_once.run(self._scrub, doomed) for doomed in batch]
+        return sum(await gatherResults(works, consumeErrors=True))
+
+    def status(self) -> dict[str, Any]:
+        return super().status() | {"scrubbed": self.scrubbed, "refused": self.refused}
+
+    async def _scrub(self, doomed: Doomed) -> bool:
+        try:
+            done = await self._scrubs.scrub(doomed)
+        except Exception:
+            self._log.failure("image {image}: scrubbing failed, to be tried again", image=doomed.image_id)
+            done = False
+        if done:
+            self.scrubbed += 1
+        else:
+            self.refused += 1
+        return done

@@ -1,0 +1,54 @@
+"""Removing the data of images that were deleted with a delay, and their records for good (P-062)."""
+
+from __future__ import annotations
+
+import uuid
+
+from twisted.logger import Logger
+
+from glancetx.db.scrub import Doomed, PendingDeletes
+from glancetx.domain.claim import SCRUB, Claim
+from glancetx.domain.errors import DataNotFound, Forbidden, StoreError
+from glancetx.domain.image import Location
+from glancetx.runtime.failpoints import reach
+from glancetx.stores.registry import Stores
+
+
+class Scrubs:
+    """Scrubs images, one at each call."""
+
+    def __init__(self, pending: PendingDeletes, stores: Stores, process: str) -> None:
+        self._pending, self._stores, self._process = pending, stores, process
+        self._log = Logger()
+
+    async def scrub(self, doomed: Doomed) -> bool:
+        """Remove the data and then the record; False if some of it has to wait for the next time.
+
+        Killed or cancelled anywhere, the next time goes on with what is left: as long as data is there, its location
+        says so. An image whose scrubbing has begun cannot be restored.
+        """
+        claim = Claim(id=uuid.uuid4().hex, kind=SCRUB, image_id=doomed.image_id, store="", process=self._process)
+        if not await self._pending.begin(claim):
+            return False
+        reach("scrub.begun")
+        try:
+            removed = [await self._remove(doomed.image_id, location) for location in doomed.locations]
+        finally:
+            ended = await self._pending.end(claim)
+        if ended:
+            self._log.info("image {image} has been scrubbed", image=doomed.image_id)
+        return all(removed)
+
+    async def _remove(self, image_id: str, location: Location) -> bool:
+        try:
+            store = self._stores.for_location(location)
+            if not store.read_only:
+                await store.delete(location.url)
+        except DataNotFound:
+            self._log.info("image {image}: its data was gone already", image=image_id)
+        except (StoreError, Forbidden) as error:
+            self._log.error("image {image}: its data stays for now: {error!r}", image=image_id, error=error)
+            return False
+        reach("scrub.removed")
+        await self._pending.scrubbed(location)
+        return True
