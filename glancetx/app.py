@@ -22,6 +22,7 @@ from glancetx.assembly.imports import ImportBuilder
 from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.notifiers import choose_notifier
 from glancetx.assembly.stores import StoreBuilder
+from glancetx.cache.cache import ImageCache
 from glancetx.config.settings import Settings
 from glancetx.db.census import Census
 from glancetx.db.claims import Claims, this_process
@@ -135,6 +136,7 @@ class ImageService(MultiService):
         if notifier is None:
             notifier, self._messengers = choose_notifier(settings.notifications, reactor)
         events = Events(notifier, settings.notifications.disabled)
+        self.cache = self._build_cache()
         schema = ImageSchema(settings.images)
         images, self._claims = Images(self._engine), Claims(self._engine)
         protections = Protections(settings.access, policy)
@@ -217,7 +219,9 @@ class ImageService(MultiService):
             multiple=self._multiple,
         )
         copies = Copies(self._engine)
-        self.downloads = Downloads(images, copies, policy, self._stores, events, multiple=self._multiple)
+        through = self.cache if self.cache is not None and self.cache.settings.downloads else None
+        self.downloads = Downloads(images, copies, policy, self._stores, events, through, multiple=self._multiple)
+        forget = None if self.cache is None else self.cache.discard
         self.deletes = Deletes(
             images,
             self._claims,
@@ -226,11 +230,12 @@ class ImageService(MultiService):
             self._staging,
             events,
             self._process.id,
+            forget,
             delayed=settings.scrub.delayed_delete,
         )
         self.sharing = Sharing(images, Members(self._engine), policy, events, quota=settings.images.image_member_quota)
         self.consumption = Consumption(Usages(self._engine), limits)
-        self.activation = Activation(images, policy, events)
+        self.activation = Activation(images, policy, events, forget)
         kept = settings.imports.task_time_to_live
         self.tasks = TaskList(Tasks(self._engine), images, policy, events, kept)
         definitions = build_metadefs(self._engine, policy, notifier, settings.images)
@@ -260,7 +265,7 @@ class ImageService(MultiService):
         self._requests = Ongoing()
         entries = configured_entries(settings.stores) if stores is None else given_entries(stores)
         self._directory = StoreDirectory(entries if self._multiple else (), policy)
-        self._versions = announced(multiple=self._multiple, cache=False)
+        self._versions = announced(multiple=self._multiple, cache=self.cache is not None)
         if authenticator is None:
             self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
         else:
@@ -322,6 +327,8 @@ class ImageService(MultiService):
         await self._open_database()
         await self._stores.start()
         await self._staging.start()
+        if self.cache is not None:
+            await self.cache.start()
         await self._identity.start()
         for messenger in self._messengers:
             messenger.startService()
@@ -364,6 +371,8 @@ class ImageService(MultiService):
         yield "a request", self._requests.cancel
         yield "the connections to Keystone", self._identity.close
         yield "an import", self._importing.stop
+        if self.cache is not None:
+            yield "the image cache", self.cache.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
         if self._registered:
             yield "the presence", self.presence.retire
@@ -382,6 +391,13 @@ class ImageService(MultiService):
 
     def _pools(self) -> Sequence[Threads]:
         return (self._files, self._hashing, self._accounts)
+
+    def _build_cache(self) -> ImageCache | None:
+        if self.settings.cache is None:
+            return None
+        from glancetx.assembly.cache import build_cache
+
+        return build_cache(self.settings.cache, self._engine, self._files, self._hashing, self._reactor)
 
     def _build_router(self, authenticator: IAuthenticator, schema: ImageSchema) -> Router:
         settings = self.settings

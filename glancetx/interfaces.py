@@ -6,7 +6,7 @@ Whoever implements these runs in the reactor thread and must not block it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from attrs import field, frozen
 from twisted.web.iweb import IBodyProducer
 from zope.interface import Attribute, Interface
 
+from glancetx.domain.cached import CacheEntry
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.image import Image
@@ -178,3 +179,30 @@ class IImportStep(Interface):
 
         :raises ImageServiceError: what is wrong; the import then fails with that text. Other errors are defects.
         """
+
+
+class ICacheIndex(Interface):
+    """Remembers which images are in the cache of this node, and how they are used. The files are the truth: an entry
+    without a file, or a file without an entry, is put right by the cleaner.
+    """
+
+    async def start() -> None:
+        """Prepare for use; called once before anything else. :raises ConfigurationError: if it cannot be used."""
+
+    async def add(entry: CacheEntry) -> None:
+        """Note the image, in place of what is known of it."""
+
+    async def hit(image_id: str) -> None:
+        """It was read once more, just now. Nothing happens if it is not known."""
+
+    async def remove(image_id: str) -> None:
+        """Forget it; to know nothing of it is success."""
+
+    async def clear() -> None:
+        """Forget all of them."""
+
+    async def entries() -> Sequence[CacheEntry]:
+        """All that is known, by image id."""
+
+    async def nodes(image_id: str) -> Sequence[str]:
+        """The URLs of all nodes which have the image. :raises Conflict: if no index knows of other nodes."""

@@ -16,6 +16,7 @@ from typing import Any
 from attrs import fields
 from oslo_config import cfg
 
+from glancetx.config.cache import cache_settings
 from glancetx.config.identity import choose_authentication, token_settings, www_authenticate_uri
 from glancetx.config.ignored import ignored_options
 from glancetx.config.image_properties import CustomProperties, custom_properties
@@ -101,6 +102,7 @@ def load_settings(
         imports=import_settings(conf, folder, configured),
         audit=pick(AuditSettings, own),
         scrub=pick(ScrubSettings, conf),
+        cache=cache_settings(conf, pipeline, authentication),
         notifications=notification_settings(conf),
         access=AccessSettings(
             authentication=authentication,

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from oslo_config import cfg, types
 
+from glancetx.config.cache import IMAGE_CACHE
+from glancetx.config.cache import OWN as OWN_CACHE
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
 from glancetx.config.middleware import CORS, HEALTHCHECK, OSLO_MIDDLEWARE
@@ -150,7 +152,7 @@ GLANCETX = [
 ]
 
 GROUPS: dict[str, Sequence[cfg.Opt]] = {
-    "DEFAULT": [*API, *TRANSPORT],
+    "DEFAULT": [*API, *IMAGE_CACHE, *TRANSPORT],
     "image_format": IMAGE_FORMAT,
     "database": DATABASE,
     "glance_store": [*GLANCE_STORE, *ALL],
@@ -166,7 +168,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "oslo_policy": OSLO_POLICY,
     "oslo_messaging_notifications": NOTIFICATIONS,
     "oslo_messaging_rabbit": RABBIT,
-    "glancetx": GLANCETX,
+    "glancetx": [*GLANCETX, *OWN_CACHE],
 }
 
 

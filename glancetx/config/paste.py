@@ -1,4 +1,5 @@
-"""What of a Glance's paste file has a meaning here: compression, and how the health check is set up (config.md, 4).
+"""What of a Glance's paste file has a meaning here: compression, the image cache, and how the health check is set up
+(config.md, 4).
 
 Which filters ask who is calling is told by ``flavor``; the other filters are what every service of ours does.
 """
@@ -14,6 +15,8 @@ from attrs import field, frozen
 
 from glancetx.domain.errors import ConfigurationError
 
+CACHE: Final = "glance.api.middleware.cache:"
+CACHE_MANAGE: Final = "glance.api.middleware.cache_manage:"
 GZIP: Final = "glance.api.middleware.gzip:"
 HEALTHCHECK: Final = "oslo_middleware:Healthcheck."
 
@@ -22,16 +25,22 @@ Sections = Mapping[str, Mapping[str, str]]
 
 @frozen(kw_only=True)
 class Pipeline:
-    """*health* are the options of the health check, None if there is no file that says anything of one."""
+    """*health* are the options of the health check, None if there is no file that says anything of one.
+
+    *cache*: downloads go through the image cache; *cache_manage*: there is the old API of its management.
+    """
 
     gzip: bool = False
+    cache: bool = False
+    cache_manage: bool = False
     health: Mapping[str, str] | None = field(default=None)
 
 
 def read_pipeline(path: Path | None, flavor: str | None) -> Pipeline:
     """What the file at *path* says of the pipeline *flavor*. :raises ConfigurationError: if it cannot be read."""
+    named = (flavor or "").rpartition("+")[2]
     if path is None:
-        return Pipeline()
+        return Pipeline(cache=named in ("caching", "cachemanagement"), cache_manage=named == "cachemanagement")
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
@@ -45,8 +54,11 @@ def read_pipeline(path: Path | None, flavor: str | None) -> Pipeline:
         chosen = sections.get(f"pipeline:{name}", {}).get("pipeline", "")
     filters = [sections.get(f"filter:{each}", {}) for each in chosen.split()]
     health = [sections.get(f"app:{routes.get('/healthcheck', '')}", {}), *filters]
+    factories = [each.get("paste.filter_factory", "") for each in filters]
     return Pipeline(
-        gzip=any(each.get("paste.filter_factory", "").startswith(GZIP) for each in filters),
+        gzip=any(each.startswith(GZIP) for each in factories),
+        cache=any(each.startswith(CACHE) for each in factories),
+        cache_manage=any(each.startswith(CACHE_MANAGE) for each in factories),
         health=next((_options(each, path) for each in health if _is_health(each)), None),
     )
 

@@ -210,6 +210,26 @@ class ScrubSettings:
 
 
 @frozen(kw_only=True)
+class CacheSettings:
+    """The image cache of this node, in *directory*.
+
+    *driver* keeps what is known of its files: ``centralized_db``, where this node is called *node*, ``sqlite`` or
+    ``xattr``. *downloads*: what is downloaded is cached and served from there; else only what is queued is cached.
+    *old_paths*: the API of ``glance-cache-manage`` is there too.
+    """
+
+    directory: Path
+    driver: str = "centralized_db"
+    node: str | None = None
+    max_size: int = 10 * 1024**3
+    stall_time: int = 86400  # seconds after which an incomplete file is left over
+    sqlite_db: str = "cache.db"  # in the directory
+    downloads: bool = True
+    old_paths: bool = False
+    interval: float = 60.0  # seconds between two looks at the directory; 0: only when asked
+
+
+@frozen(kw_only=True)
 class BrokerHost:
     """One address of a message broker, and who we are there."""
 
@@ -330,5 +350,6 @@ class Settings:
     access: AccessSettings = AccessSettings()
     audit: AuditSettings = AuditSettings()
     scrub: ScrubSettings = ScrubSettings()
+    cache: CacheSettings | None = None
     ignored: tuple[str, ...] = ()  # options in the files that this version does not know
     notifications: NotificationSettings = NotificationSettings()

@@ -272,6 +272,10 @@ class TooSlow(ImageServiceError):
     """The other side sent fewer bytes a second than the configured minimum."""
 
 
+class DataCorrupt(ImageServiceError):
+    """The data a store delivered is not that of the image; what came of it is not to be used."""
+
+
 class StoreError(ImageServiceError):
     """A store could not do what it was asked. The message names no credential and no path."""
 
@@ -298,6 +302,10 @@ class StoreReadOnly(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store does not answer; it may later."""
+
+
+class CacheLost(StoreUnavailable):
+    """The cache cannot go on with a file: whoever reads it goes on from a store."""
 
 
 class UnknownStore(StoreError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from glancetx.access.policy import Policy
 from glancetx.db.images import Images
 from glancetx.domain.context import RequestContext
@@ -12,9 +14,19 @@ from glancetx.operations.concurrency import until_unchanged
 
 
 class Activation:
-    """Deactivates and reactivates: the data stays, and only administrators can read it meanwhile."""
+    """Deactivates and reactivates: the data stays, and only administrators can read it meanwhile.
 
-    def __init__(self, images: Images, policy: Policy, events: Events) -> None:
+    *forget* is called with the id of each image that is deactivated, and does not raise.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        policy: Policy,
+        events: Events,
+        forget: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._forget = forget
         self._images = images
         self._policy = policy
         self._events = events
@@ -34,4 +46,6 @@ class Activation:
             raise Forbidden(f"Not allowed to {verb} image in status '{image.status}'")
         if image.status != status:
             saved = await self._images.save(image.to(status), was=image.status, base=image)
+            if status == DEACTIVATED and self._forget is not None:
+                await self._forget(image_id)
             self._events.image_updated(saved)

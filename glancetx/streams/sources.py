@@ -60,7 +60,7 @@ class BytesSource:
             done.callback(None)
 
 
-class _Gate:
+class Gate:
     """Open or closed; whoever wants through waits until it is open."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class FileSource:
     def __init__(self, threads: Threads, descriptor: int, offset: int, length: int) -> None:
         self.descriptor, self.offset, self.length = descriptor, offset, length
         self._threads = threads
-        self._gate = _Gate()
+        self._gate = Gate()
         self._done: Deferred[None] | None = None
         self._running: Deferred[None] | None = None
         self._stopped = self._closing = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 
 from attrs import evolve
 from twisted.logger import Logger
@@ -23,7 +24,7 @@ from glancetx.transfer.staging import StagingArea
 
 
 class Deletes:
-    """Removes images."""
+    """Removes images. *forget* is called with the id of each that is gone, and does not raise."""
 
     def __init__(
         self,
@@ -34,9 +35,11 @@ class Deletes:
         staging: StagingArea,
         events: Events,
         process: str,
+        forget: Callable[[str], Awaitable[None]] | None = None,
         *,
         delayed: bool = False,
     ) -> None:
+        self._forget = forget
         self._images = images
         self._claims = claims
         self._policy = policy
@@ -71,6 +74,8 @@ class Deletes:
             raise
         if image.status in (UPLOADING, IMPORTING):
             await self._unstage(image)
+        if self._forget is not None:
+            await self._forget(image.id)
         self._events.image_deleted(evolve(image, status=PENDING_DELETE if self._waits(image) else DELETED))
 
     def _waits(self, image: Image) -> bool:

@@ -6,14 +6,15 @@ A copy that is known to be corrupt is read by nobody.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
 
 from glancetx.access.policy import Policy
-from glancetx.db.copies import Copies
+from glancetx.cache.cache import ImageCache
+from glancetx.db.copies import Copies as AuditedCopies
 from glancetx.db.images import Images
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import (
@@ -36,21 +37,15 @@ _log = Logger()
 
 
 @frozen
-class Download:
-    """An image whose data may be read: *size* bytes, from one of several copies."""
+class Copies:
+    """The copies of one image's data, best first."""
 
     image: Image
-    size: int
     _locations: tuple[Location, ...]
     _stores: Stores
-    _events: Events
-
-    def told(self, context: RequestContext, sent: int, expected: int) -> None:
-        """Say that *sent* of the *expected* bytes went to the caller."""
-        self._events.image_sent(context, self.image, sent, expected)
 
     async def open(self, offset: int, length: int) -> IBodyProducer:
-        """A source of these bytes from the first copy that can be opened, best weight first.
+        """A source of these bytes from the first copy that can be opened.
 
         The caller must start or stop it. A copy that is shorter than the image is not used. If the store breaks off in
         the middle, the next copy goes on where it ended.
@@ -78,6 +73,14 @@ class Download:
                 failure = error
         raise failure
 
+    async def find_size(self) -> int:
+        """What the best store says; only old databases leave it open. :raises NoData: if nothing is there."""
+        best = self._locations[0]
+        try:
+            return await self._stores.for_location(best).size(best.url)
+        except DataNotFound as error:
+            raise NoData("The data is not there") from error
+
     async def _open(self, location: Location, offset: int, length: int) -> IBodyProducer:
         source = await self._stores.for_location(location).get(location.url, offset, length)
         if source.length != length:
@@ -86,15 +89,68 @@ class Download:
         return source
 
 
+@define
+class Download:
+    """An image whose data may be read: *size* bytes. *cached* tells whether the last source came from the cache."""
+
+    image: Image
+    size: int
+    _copies: Copies
+    _cache: ImageCache | None
+    _events: Events
+    cached: bool = False
+
+    def told(self, context: RequestContext, sent: int, expected: int, address: str | None = None) -> None:
+        """Say that *sent* of the *expected* bytes went to the caller at *address*, which is told of cached images."""
+        self._events.image_sent(context, self.image, sent, expected, address if self.cached else None)
+
+    async def open(self, offset: int, length: int) -> IBodyProducer:
+        """A source of these bytes: the cache's, or that of a copy. The caller must start or stop it.
+
+        :raises StoreError: what the last copy failed with.
+        """
+        if self._cache is None:
+            return await self._copies.open(offset, length)
+        source = await self._cache.open(self.image, offset, length, lambda: self._copies.open(0, self.size))
+        if source is None:
+            return await self._copies.open(offset, length)
+        if IFileSource.providedBy(source):
+            self.cached = True
+            return source
+        return Relay(source, self._leaving_cache())
+
+    def _leaving_cache(self) -> Callable[[int], Awaitable[IBodyProducer]]:
+        """How to go on, once, when the cache does not."""
+        left = False
+
+        async def reopen(delivered: int) -> IBodyProducer:
+            nonlocal left
+            if left:
+                raise StoreUnavailable("There is no other copy of the data")
+            left = True
+            return await self._copies.open(delivered, self.size - delivered)
+
+        return reopen
+
+
 class Downloads:
     """Opens images for reading."""
 
     def __init__(
-        self, images: Images, copies: Copies, policy: Policy, stores: Stores, events: Events, *, multiple: bool
+        self,
+        images: Images,
+        audited: AuditedCopies,
+        policy: Policy,
+        stores: Stores,
+        events: Events,
+        cache: ImageCache | None = None,
+        *,
+        multiple: bool,
     ) -> None:
         self._multiple = multiple
         self._images = images
-        self._copies = copies
+        self._audited = audited
+        self._cache = cache
         self._policy = policy
         self._stores = stores
         self._events = events
@@ -116,13 +172,26 @@ class Downloads:
             self._check_preferred(prefer)
         if not image.locations:
             raise NoData(f"Image {image_id} has no data")
-        corrupt = await self._copies.corrupt(image.locations)
+        copies = await self._copies(image, prefer)
+        size = image.size if image.size is not None else await copies.find_size()
+        return Download(image, size, copies, self._cache, self._events)
+
+    async def data(self, image: Image) -> IBodyProducer:
+        """All of an image's data, for our own purposes, from its best copy.
+
+        :raises NoData: if there is none. :raises StoreError: what the last copy failed with.
+        """
+        if not image.locations or image.size is None:
+            raise NoData(f"Image {image.id} has no data")
+        return await (await self._copies(image)).open(0, image.size)
+
+    async def _copies(self, image: Image, prefer: Sequence[str] = ()) -> Copies:
+        corrupt = await self._audited.corrupt(image.locations)
         usable = [each for each in image.locations if each.id not in corrupt]
         locations = tuple(self._stores.by_weight(usable, prefer))
         if not locations:
-            raise StoreUnavailable(f"The stored data of image {image_id} is damaged")
-        size = image.size if image.size is not None else await self._size(locations)
-        return Download(image, size, locations, self._stores, self._events)
+            raise StoreUnavailable(f"The stored data of image {image.id} is damaged")
+        return Copies(image, locations, self._stores)
 
     def _check_preferred(self, prefer: Sequence[str]) -> None:
         if not self._multiple:
@@ -130,10 +199,3 @@ class Downloads:
         for name in prefer:
             if name not in self._stores.identifiers:
                 raise Invalid(f"Store '{name}' is not configured.")
-
-    async def _size(self, locations: tuple[Location, ...]) -> int:
-        """What the best store says; only old databases leave it open."""
-        try:
-            return await self._stores.for_location(locations[0]).size(locations[0].url)
-        except DataNotFound as error:
-            raise NoData("The data is not there") from error

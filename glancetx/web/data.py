@@ -78,9 +78,10 @@ class DataRoom:
             if call.request.startedWriting:
                 expected = sum(length for _, length in parts)
                 sent = min(expected, call.request.sentLength)
-                found.told(call.context, sent, expected)
+                found.told(call.context, sent, expected, address_of(call.request))
                 how = WHOLE if sent == expected else "broken off"
-                self._metrics.transferred("download", store_of(found.image), sent, how)
+                store = "cache" if found.cached else store_of(found.image)
+                self._metrics.transferred("download", store, sent, how)
         return None
 
     async def _send_one(self, request: Any, found: Download, part: Range, *, partial: bool) -> None:
@@ -116,6 +117,11 @@ class DataRoom:
 def store_of(image: Image) -> str:
     """The store that most likely serves an image, as metrics call it."""
     return str(image.locations[0].metadata.get("store", "default")) if image.locations else "none"
+
+
+def address_of(request: Any) -> str | None:
+    """Where the request came from."""
+    return getattr(request.getClientAddress(), "host", None)
 
 
 def check_data_type(content_type: str | None) -> None:

@@ -114,6 +114,7 @@ TABLE: Final[dict[type[errors.ImageServiceError], Callable[[errors.ImageServiceE
     errors.StoreWriteDenied: _later,
     errors.StoreReadOnly: _plain(410),
     errors.StoreUnavailable: _later,
+    errors.DataCorrupt: _later,
     errors.UnknownStore: _plain(400),
     errors.DatabaseUnavailable: _later,
     errors.LimitsUnavailable: _later,

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from tests.functional.test_cache_crash import FILLING, REMOVING
 from tests.functional.test_import_crash import POINTS
 from tests.ports import free_port
 from tests.running import DATA, Daemon
@@ -90,7 +91,7 @@ def check_image(daemon: Daemon, image_id: str) -> None:
 def test_all_points_are_tried() -> None:
     """A failpoint that is added to the code must be added here."""
     written = {name for path in PACKAGE.rglob("*.py") for name in re.findall(r'\breach\("([^"]+)"\)', path.read_text())}
-    assert written == {*UPLOAD, *DELETE, *REPAIR, *SCRUB, *RECOVERY, *FIRST_START, *POINTS}
+    assert written == {*UPLOAD, *DELETE, *REPAIR, *SCRUB, *RECOVERY, *FIRST_START, *POINTS, *FILLING, *REMOVING}
 
 
 @pytest.mark.parametrize("point", UPLOAD)

@@ -56,6 +56,7 @@ FILES: Final[list[Groups]] = [
     store("s3", **S3, **SUPPORTED),
     {"import_filtering_opts": {"allowed_schemes": "", "allowed_hosts": "", "allowed_ports": ""}},
     {"healthcheck": {"backends": "disable_by_file,disable_by_files_ports,enable_by_files"}},
+    {"DEFAULT": {"image_cache_dir": "cache", "worker_self_reference_url": "http://here"}},
     MESSAGING,
     {**MESSAGING, "oslo_messaging_rabbit": {"ssl": "true", "rabbit_quorum_queue": "true"}},
 ]

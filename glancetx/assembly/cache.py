@@ -1,0 +1,41 @@
+"""The image cache, with the driver that settings choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from glancetx.cache.cache import ImageCache
+from glancetx.cache.files import CacheFolder
+from glancetx.cache.index_db import DatabaseIndex
+from glancetx.cache.index_sqlite import SqliteIndex
+from glancetx.cache.index_xattr import AttributeIndex
+from glancetx.config.settings import CacheSettings
+from glancetx.db.cache import CacheRows
+from glancetx.db.engine import Engine
+from glancetx.db.images import Images
+from glancetx.interfaces import ICacheIndex
+from glancetx.runtime.threads import Threads
+
+_log = Logger()
+
+
+def build_cache(settings: CacheSettings, engine: Engine, files: Threads, hashing: Threads, reactor: Any) -> ImageCache:
+    """Not started yet."""
+    folder = CacheFolder(settings.directory)
+    index = choose_index(settings, folder, engine, files)
+    return ImageCache(settings, folder, index, Images(engine), files, hashing, reactor)
+
+
+def choose_index(settings: CacheSettings, folder: CacheFolder, engine: Engine, files: Threads) -> ICacheIndex:
+    """Where extended attributes are wanted and there are none, it is an SQLite file, as in Glance (P-080)."""
+    former = settings.directory / settings.sqlite_db
+    if settings.driver == "centralized_db":
+        assert settings.node is not None
+        return DatabaseIndex(CacheRows(engine, settings.node), former, files)
+    if settings.driver == "xattr":
+        if folder.has_attributes():
+            return AttributeIndex(folder, files)
+        _log.warn("There are no extended attributes in image_cache_dir; the driver is sqlite")
+    return SqliteIndex(former, files)
