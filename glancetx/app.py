@@ -52,6 +52,7 @@ from glancetx.operations.stores import StoreDirectory, configured_entries, given
 from glancetx.operations.tags import Tags
 from glancetx.operations.tasks import TaskList
 from glancetx.operations.usage import Consumption
+from glancetx.outgoing.guarded import check
 from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.runtime.sharing import SharedCall
@@ -173,6 +174,7 @@ class ImageService(MultiService):
             stores=self._stores,
             staging=self._staging,
             hashing=self._hashing,
+            limits=limits,
             events=events,
             process=self._process,
             plugins=import_steps,
@@ -216,6 +218,7 @@ class ImageService(MultiService):
             events,
             settings.imports,
             self._process,
+            partial(check, reactor, settings.fetch, proxied=settings.downloads.fetch_proxy is not None),
             multiple=self._multiple,
         )
         copies = Copies(self._engine)

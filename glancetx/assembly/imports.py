@@ -7,16 +7,17 @@ from typing import Any
 
 from attrs import frozen
 
-from glancetx.config.settings import Settings
+from glancetx.config.settings import ClientTlsSettings, Settings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
+from glancetx.domain.importing import WEB_DOWNLOAD
 from glancetx.imports.fill import Filler
 from glancetx.imports.flow import Flows
 from glancetx.imports.importer import Importer
 from glancetx.imports.progress import Progress
 from glancetx.imports.runner import ImportRunner
-from glancetx.interfaces import IImportStep
+from glancetx.interfaces import IImportStep, ILimits
 from glancetx.notifications.events import Events
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
@@ -35,6 +36,7 @@ class ImportBuilder:
     stores: Stores
     staging: StagingArea
     hashing: Threads
+    limits: ILimits
     events: Events
     process: Process
     plugins: Sequence[IImportStep] = ()
@@ -69,4 +71,46 @@ class ImportBuilder:
 
     def flows(self) -> Flows:
         """What each method does."""
-        return Flows(plugins=self.plugins)
+        fetching: dict[str, Sequence[IImportStep]] = {}
+        if WEB_DOWNLOAD in self.settings.imports.methods:
+            fetching[WEB_DOWNLOAD] = self._web_download()
+        return Flows(fetching=fetching, plugins=self.plugins)
+
+    def _web_download(self) -> Sequence[IImportStep]:
+        from glancetx.imports.steps.web_download import WebDownload
+
+        return (WebDownload(self._fetcher(), self._receiver()),)
+
+    def _receiver(self) -> Any:
+        from glancetx.imports.steps.receive import Receiver
+
+        return Receiver(
+            reactor=self.reactor,
+            staging=self.staging,
+            claims=self.claims,
+            limits=self.limits,
+            settings=self.settings.downloads,
+            size_cap=self.settings.images.image_size_cap,
+        )
+
+    def _fetcher(self) -> Any:
+        from glancetx.outgoing.client import HttpClient, Patience
+        from glancetx.outgoing.fetch import Fetcher
+        from glancetx.outgoing.guarded import Guarded
+        from glancetx.outgoing.proxied import ProxiedAgent
+        from glancetx.outgoing.redirects import Redirects
+        from glancetx.outgoing.retries import Retries
+        from glancetx.outgoing.tls import TlsPolicy
+
+        rules, downloads = self.settings.fetch, self.settings.downloads
+        tls = TlsPolicy(ClientTlsSettings(cafile=downloads.fetch_cafile))
+        patience = Patience(
+            connect=min(10.0, downloads.fetch_stall), answer=downloads.fetch_stall, stall=downloads.fetch_stall
+        )
+        guarded = Guarded(self.reactor, rules, tls, patience.connect)
+        agent = None
+        if downloads.fetch_proxy:
+            agent = ProxiedAgent(self.reactor, downloads.fetch_proxy, rules, tls, patience.connect)
+        client = HttpClient(self.reactor, patience=patience, endpoints=guarded, agent=agent)
+        redirects = Redirects(client, rules, downloads.fetch_max_redirects + 1)
+        return Fetcher(redirects, Retries(self.reactor, most=downloads.fetch_retries), downloads.fetch_stall)

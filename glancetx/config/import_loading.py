@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from glancetx.config.settings import ImportSettings
+from attrs import fields
+
+from glancetx.config.settings import DownloadSettings, ImportSettings
 from glancetx.domain.errors import ConfigurationError
 from glancetx.domain.importing import AVAILABLE, METHODS
 
@@ -25,6 +27,13 @@ def import_settings(conf: Any, folder: Path, configured: bool) -> ImportSettings
         at_once=conf.wsgi.task_pool_threads,
         task_time_to_live=conf.task.task_time_to_live,
     )
+
+
+def download_settings(own: Any) -> DownloadSettings:
+    """Of the group ``[glancetx]``."""
+    names = {field.name for field in fields(DownloadSettings)} - {"fetch_cafile"}
+    cafile = Path(own.fetch_cafile) if own.fetch_cafile else None
+    return DownloadSettings(fetch_cafile=cafile, **{name: getattr(own, name) for name in names})
 
 
 def staging_folder(conf: Any, folder: Path, configured: bool) -> Path:

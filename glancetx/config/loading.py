@@ -20,7 +20,7 @@ from glancetx.config.cache import cache_settings
 from glancetx.config.identity import choose_authentication, token_settings, www_authenticate_uri
 from glancetx.config.ignored import ignored_options
 from glancetx.config.image_properties import CustomProperties, custom_properties
-from glancetx.config.import_loading import import_settings
+from glancetx.config.import_loading import download_settings, import_settings
 from glancetx.config.messaging import notification_settings
 from glancetx.config.middleware import middleware_settings
 from glancetx.config.options import GROUPS
@@ -97,6 +97,7 @@ def load_settings(
         tls=tls_settings(own),
         stores=stores_settings(conf, folder, configured),
         fetch=fetch_rules(conf),
+        downloads=download_settings(own),
         formats=pick(FormatSettings, conf.image_format),
         images=images_settings(conf, custom_properties(folders)),
         imports=import_settings(conf, folder, configured),

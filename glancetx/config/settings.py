@@ -110,6 +110,23 @@ class ImportSettings:
 
 
 @frozen(kw_only=True)
+class DownloadSettings:
+    """Bounds of what is fetched for imports: seconds, bytes a second, redirections; 0: no bound.
+
+    *fetch_cafile* None: the system's authorities. *fetch_proxy* may hold a password.
+    """
+
+    fetch_timeout: float = 86400.0
+    fetch_stall: float = 60.0
+    fetch_min_rate: int = 1024
+    fetch_max_rate: int = 0
+    fetch_max_redirects: int = 5
+    fetch_retries: int = 4  # of a request without an answer, or an answer that broke off
+    fetch_cafile: Path | None = None
+    fetch_proxy: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
 class ClientTlsSettings:
     """How we speak TLS to another service. *cafile* None: the system's authorities; *certfile*: what we show of us."""
 
@@ -344,6 +361,7 @@ class Settings:
     tls: TlsSettings = TlsSettings()
     stores: StoresSettings = field(factory=StoresSettings)
     fetch: FetchRules = field(factory=FetchRules)
+    downloads: DownloadSettings = DownloadSettings()
     formats: FormatSettings = FormatSettings()
     images: ImagesSettings = ImagesSettings()
     imports: ImportSettings = ImportSettings()

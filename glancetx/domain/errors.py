@@ -276,6 +276,14 @@ class DataCorrupt(ImageServiceError):
     """The data a store delivered is not that of the image; what came of it is not to be used."""
 
 
+class SourceUnavailable(ImageServiceError):
+    """Where data is to be fetched from does not give it."""
+
+
+class BrokenOff(SourceUnavailable):
+    """It gave some, and does not go on there; from the beginning it may."""
+
+
 class StoreError(ImageServiceError):
     """A store could not do what it was asked. The message names no credential and no path."""
 

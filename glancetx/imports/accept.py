@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from glancetx.access.policy import Policy
 from glancetx.config.settings import ImportSettings
@@ -12,11 +12,19 @@ from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import IMPORT, Claim
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import Conflict, Invalid
+from glancetx.domain.errors import Conflict, Invalid, UrlRefused
 from glancetx.domain.image import Image
-from glancetx.domain.importing import GLANCE_DIRECT, ImportPlan, ImportRequest, ImportRun, begun
+from glancetx.domain.importing import (
+    GLANCE_DIRECT,
+    GLANCE_DOWNLOAD,
+    WEB_DOWNLOAD,
+    ImportPlan,
+    ImportRequest,
+    ImportRun,
+    begun,
+)
 from glancetx.domain.limits import Limits
-from glancetx.domain.status import ACTIVE, UPLOADING
+from glancetx.domain.status import ACTIVE, QUEUED, UPLOADING
 from glancetx.domain.task import API_IMAGE_IMPORT, Task
 from glancetx.imports.runner import ImportRunner
 from glancetx.interfaces import ILimits
@@ -41,6 +49,7 @@ class Imports:
         events: Events,
         settings: ImportSettings,
         process: Process,
+        check_url: Callable[[str], Awaitable[None]],
         *,
         multiple: bool,
     ) -> None:
@@ -52,6 +61,7 @@ class Imports:
         self._runner = runner
         self._events = events
         self._process = process
+        self._check_url = check_url
         self._multiple = multiple
         self.methods: Sequence[str] = settings.methods
 
@@ -73,15 +83,25 @@ class Imports:
         stores = self._choose_stores(request)
         if not request.must_succeed and not self._multiple:
             raise Invalid(f"All_stores_must_succeed can only be set with enabled_backends {request.uri}")
+        if request.method == WEB_DOWNLOAD:
+            await self._check_uri(request.uri)
         plan = ImportPlan(
             method=request.method,
             stores=stores,
             multiple=self._multiple,
             must_succeed=request.must_succeed,
+            uri=request.uri,
             digests=request.digests,
             roles=tuple(sorted(context.roles)),
         )
         await self._begin(context, image, request, plan)
+
+    async def _check_uri(self, uri: str | None) -> None:
+        """:raises Invalid: if it may not be fetched (A-136)."""
+        try:
+            await self._check_url(uri or "")
+        except UrlRefused as error:
+            raise Invalid(f"URI for web-download does not pass filtering: {uri}") from error
 
     def _choose_stores(self, request: ImportRequest) -> tuple[str, ...]:
         """:raises Invalid: if the choices contradict (A-131). :raises Conflict: if there is no such store (A-133)."""
@@ -137,5 +157,7 @@ def check_status(image: Image, method: str) -> None:
     """
     if image.status == ACTIVE:
         raise Conflict("Image with status active cannot be target for import")
+    if method in (WEB_DOWNLOAD, GLANCE_DOWNLOAD) and image.status != QUEUED:
+        raise Conflict(f"Image needs to be in 'queued' state to use '{method}' method")
     if method == GLANCE_DIRECT and (image.status != UPLOADING or image.size is None):
         raise Conflict("Image needs to be staged before 'glance-direct' method can be used")

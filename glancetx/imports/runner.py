@@ -20,7 +20,7 @@ from glancetx.db.claims import Claims, Process
 from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import Claim
 from glancetx.domain.errors import ImportLost
-from glancetx.domain.importing import ImportRun
+from glancetx.domain.importing import GLANCE_DOWNLOAD, WEB_DOWNLOAD, ImportRun
 from glancetx.imports.importer import Importer
 from glancetx.imports.work import Work
 from glancetx.runtime.failpoints import reach
@@ -86,7 +86,9 @@ class ImportRunner:
             return
         if self._stopping or await self._is_for_others(run):
             return
-        claim = evolve(orphan, id=uuid.uuid4().hex, process=self._process.id)
+        anew = run.staged is None and run.plan.method in (WEB_DOWNLOAD, GLANCE_DOWNLOAD)
+        reserved = 0 if anew else orphan.reserved  # it is going to reserve what it fetches
+        claim = evolve(orphan, id=uuid.uuid4().hex, process=self._process.id, reserved=reserved)
         leftovers = self._importer.leftovers(run, orphan)
         taken = await self._runs.take_over(orphan, claim, leftovers)
         if taken is None:

@@ -18,9 +18,10 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 
 from glancetx.config.settings import ClientTlsSettings
+from glancetx.domain.errors import UrlRefused
 from glancetx.outgoing.answers import Collected, NoAnswer, end_connection, root_cause
 from glancetx.outgoing.bodies import Chunks, Watched
 from glancetx.outgoing.endpoints import Anybody, Capturing
@@ -77,7 +78,7 @@ class Answer:
 
 
 class HttpClient:
-    """Sends requests to whom *endpoints* connects (by default to everybody), verified as *tls* says.
+    """Sends requests to whom *endpoints* connects (by default to everybody), verified as *tls* says; or by *agent*.
 
     Connections are kept for later requests, but those on which a stream was sent.
     """
@@ -88,6 +89,7 @@ class HttpClient:
         tls: IPolicyForHTTPS | None = None,
         patience: Patience | None = None,
         endpoints: IAgentEndpointFactory | None = None,
+        agent: IAgent | None = None,
     ) -> None:
         self._reactor = reactor
         self.patience = patience or Patience()
@@ -96,7 +98,7 @@ class HttpClient:
         self._pool.cachedConnectionTimeout = 30
         policy = tls or TlsPolicy(ClientTlsSettings())
         self._endpoints = endpoints or Anybody(reactor, policy, self.patience.connect)
-        self._agent = Agent.usingEndpointFactory(reactor, self._endpoints, self._pool)
+        self._agent: Any = agent or Agent.usingEndpointFactory(reactor, self._endpoints, self._pool)
 
     async def close(self) -> None:
         """Close the connections that are idle."""
@@ -116,6 +118,7 @@ class HttpClient:
         so then cancelling waits for the answer, throws it away and raises CancelledError.
 
         :raises NoAnswer: if no answer comes within the time that `patience` allows.
+        :raises UrlRefused: if what connects does so for this reason.
         """
         sent = Headers({"User-Agent": [AGENT]} | {name: [value] for name, value in (headers or {}).items()})
         streaming = body is not None and IBodyProducer.providedBy(body)
@@ -237,10 +240,10 @@ class _Dropped(Protocol):
         end_connection(self.transport)
 
 
-def _as_failed(failure: Failure) -> NoAnswer:
+def _as_failed(failure: Failure) -> Exception:
     """What went wrong, in a word; the word is a class, since texts may hold addresses."""
     error = root_cause(failure.value)
-    if isinstance(error, NoAnswer):
+    if isinstance(error, NoAnswer | UrlRefused):
         return error
     failed = NoAnswer(f"no answer ({type(error).__name__})")
     failed.__cause__ = error

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-from glancetx.domain.errors import StoreError, StoreUnavailable
-from glancetx.outgoing.answers import NoAnswer, end_connection
+from glancetx.domain.errors import ImageServiceError, StoreUnavailable
+from glancetx.outgoing.answers import NoAnswer, end_connection, whole
 from glancetx.outgoing.client import Answer
 from glancetx.outgoing.retries import Retries
 
@@ -29,14 +29,24 @@ class Download:
     """Delivers *length* bytes of the body of *answer*, after leaving out the first *skip*.
 
     When the connection breaks, ends too early, or is silent for *stall* seconds, *reopen* is asked for one that goes
-    on where this one ended, as often as *retries* allows; then the transfer fails with StoreUnavailable. Bytes beyond
-    the length are not read.
+    on where this one ended, as often as *retries* allows; then the transfer fails with *error*, whose text says *whose*
+    fault it is. Bytes beyond the length are not read. *length* None: all there is, and one that breaks is not replaced.
     """
 
     def __init__(
-        self, answer: Answer, length: int, reopen: Reopen, retries: Retries, stall: float = 60.0, skip: int = 0
+        self,
+        answer: Answer,
+        length: int | None,
+        reopen: Reopen,
+        retries: Retries,
+        stall: float = 60.0,
+        skip: int = 0,
+        *,
+        whose: str = "The store",
+        error: type[ImageServiceError] = StoreUnavailable,
     ) -> None:
-        self.length = length
+        self.length = UNKNOWN_LENGTH if length is None else length
+        self._end, self._whose, self._error = length, whose, error
         self._answer, self._reopen, self._retries, self._stall = answer, reopen, retries, stall
         self._skip = skip
         self._delivered = self._mark = self._failures = 0
@@ -77,22 +87,28 @@ class Download:
         """From the connection: the next bytes."""
         if self._over or self._consumer is None:
             return
-        data = data[: self.length - self._delivered]
+        if self._end is not None:
+            data = data[: self._end - self._delivered]
         self._delivered += len(data)
         self._consumer.write(data)
 
     @property
-    def missing(self) -> int:
-        """Bytes yet to come; none after a stop."""
-        return 0 if self._over else self.length - self._delivered
+    def missing(self) -> int | None:
+        """Bytes yet to come, None if nobody knows; none after a stop."""
+        if self._over:
+            return 0
+        return None if self._end is None else self._end - self._delivered
 
-    def broken(self, why: str) -> None:
-        """From the connection: it ended, and everything that came with it was delivered."""
+    def broken(self, why: str, *, whole: bool = False) -> None:
+        """From the connection: it ended, and everything that came with it was delivered. *whole*: as HTTP sees it."""
         self._receiver = None
         if self._over:
             return
-        if not self.missing:
+        if self.missing == 0 or (self._end is None and whole):
             self._finish(None)
+            return
+        if self._end is None:
+            self._finish(self._error(f"{self._whose} broke off after {self._delivered} bytes: {why}"))
             return
         if self._delivered - self._mark >= PROGRESS:
             self._failures = 0
@@ -104,7 +120,7 @@ class Download:
         while True:
             self._failures += 1
             if not await self._retries.pause(self._failures):
-                raise StoreUnavailable(f"The store broke off after {self._delivered} of {self.length} bytes: {why}")
+                raise self._error(f"{self._whose} broke off after {self._delivered} of {self._end} bytes: {why}")
             try:
                 return await self._reopen(self._delivered)
             except NoAnswer as error:
@@ -123,7 +139,8 @@ class Download:
             self._finish(failure.value)
 
     def _attach(self, answer: Answer, skip: int) -> None:
-        exact = answer.length == skip + self.missing
+        missing = self.missing
+        exact = missing is None or answer.length == skip + missing
         receiver = self._receiver = _Receiver(self, self._retries.clock, self._stall, skip, exact)
         if self._paused:
             receiver.pause()
@@ -138,8 +155,8 @@ class Download:
         if error is None:
             done.callback(None)
         else:
-            known = isinstance(error, StoreError)
-            done.errback(error if known else StoreUnavailable(f"The store broke off: {type(error).__name__}"))
+            known = isinstance(error, ImageServiceError)
+            done.errback(error if known else self._error(f"{self._whose} broke off: {type(error).__name__}"))
 
 
 class _Receiver(Protocol):
@@ -157,6 +174,7 @@ class _Receiver(Protocol):
         self._backlog: deque[bytes] = deque()
         self._paused = self._flushing = False
         self._ended: str | None = None
+        self._whole = False
         self._last = clock.seconds()
         self._timer: IDelayedCall | None = clock.callLater(stall, self._check)
 
@@ -194,6 +212,7 @@ class _Receiver(Protocol):
             self._flush()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._whole = self._ended is None and whole(reason)
         self._end("the connection was cut")
 
     def _end(self, why: str) -> None:
@@ -218,8 +237,8 @@ class _Receiver(Protocol):
             return
         if self._ended is not None:
             self._download = None
-            download.broken(self._ended)
-        elif not download.missing and not self._exact:
+            download.broken(self._ended, whole=self._whole)
+        elif download.missing == 0 and not self._exact:
             self._end("more came than was wanted")
             end_connection(self.transport)
         # else the end of the body is awaited, not forced: so the connection serves the next request

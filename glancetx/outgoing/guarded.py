@@ -6,8 +6,8 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocolFactory, IResolutionReceiver, IStreamClientEndpoint
 from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
@@ -47,22 +47,45 @@ class _Endpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> Any:
-        addresses = [self._target.address] if self._target.address else await self._look_up()
-        admitted = self._rules.judge(self._target, filter(None, addresses))
+        admitted = await _judge(self._reactor, self._rules, self._target, self._timeout)
         failure: Exception = NoAnswer("the host has no address")
         for address in admitted[:MOST_ADDRESSES]:
-            endpoint = HostnameEndpoint(self._reactor, str(address), self._target.port, timeout=self._timeout)
+            kind = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint  # they look up nothing
+            endpoint = kind(self._reactor, str(address), self._target.port, timeout=self._timeout)
             try:
                 return await endpoint.connect(factory)
             except Exception as error:  # every kind of connection fails in its own way; the next address may not
                 failure = error
         raise failure
 
-    async def _look_up(self) -> list[Address]:
-        found = _Found()
-        self._reactor.nameResolver.resolveHostName(found, self._target.host, self._target.port)
-        found.done.addTimeout(self._timeout, self._reactor)
+
+async def check(reactor: Any, rules: FetchRules, url: str, *, proxied: bool = False, patience: float = 10.0) -> None:
+    """Whether *url* may be fetched now; that its host has other addresses later on is seen when it is connected to.
+
+    *proxied*: somebody else connects, so it may be that names have no addresses here.
+
+    :raises UrlRefused: if it may not.
+    """
+    target = rules.admit(url)
+    if target.address is None and ((found := await look_up(reactor, target, patience)) or not proxied):
+        rules.judge(target, found)
+
+
+async def _judge(reactor: Any, rules: FetchRules, target: Target, patience: float) -> list[Address]:
+    """The addresses that may be connected to. :raises UrlRefused: if there is none, or one that may not."""
+    address = target.address
+    return rules.judge(target, [address] if address else await look_up(reactor, target, patience))
+
+
+async def look_up(reactor: Any, target: Target, patience: float) -> list[Address]:
+    """The addresses of a name; none if there are none, or nobody tells within *patience* seconds."""
+    found = _Found()
+    reactor.nameResolver.resolveHostName(found, target.host, target.port)
+    found.done.addTimeout(patience, reactor)
+    try:
         return await found.done
+    except TimeoutError:
+        return []
 
 
 @implementer(IResolutionReceiver)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from typing import Final
-from urllib.parse import urljoin
 
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from glancetx.config.store_settings import HttpStoreSettings
-from glancetx.domain.addresses import FetchRules, Target
+from glancetx.domain.addresses import FetchRules
 from glancetx.domain.errors import (
     ConfigurationError,
     DataNotFound,
@@ -24,6 +22,7 @@ from glancetx.interfaces import IStore, Stored
 from glancetx.outgoing.answers import NoAnswer
 from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.download import Download
+from glancetx.outgoing.redirects import Redirects, TooManyRedirections
 from glancetx.outgoing.retries import PASSING, Retries
 from glancetx.streams import BytesSource
 
@@ -45,7 +44,8 @@ class HttpStore:
 
     def __init__(self, settings: HttpStoreSettings, client: HttpClient, rules: FetchRules, retries: Retries) -> None:
         self.identifier = settings.identifier
-        self._settings, self._client, self._rules, self._retries = settings, client, rules, retries
+        self._settings, self._client, self._retries = settings, client, retries
+        self._redirects = Redirects(client, rules, MOST_REQUESTS, (301, 302))
 
     async def start(self) -> None:
         if self._settings.proxies:
@@ -135,22 +135,10 @@ class HttpStore:
         if part is not None:
             first, length = part
             headers["Range"] = f"bytes={first}-{'' if length is None else first + length - 1}"
-        secret: Target | None = None
-        for _ in range(MOST_REQUESTS):
-            target = self._rules.admit(url)
-            secret = target if target.user is not None else secret
-            # Credentials go to the server they were written for, and to no other that it names.
-            mine = secret is not None and (secret.scheme, secret.authority) == (target.scheme, target.authority)
-            allowed = {"Authorization": _basic(secret)} if secret is not None and mine else {}
-            answer = await self._client.request(method, target.url, headers | allowed)
-            if answer.status not in (301, 302):
-                return answer
-            place = answer.header("Location")
-            answer.drop()
-            if not place:
-                raise NoAnswer("a redirection to nowhere")
-            url = urljoin(target.url, place)
-        raise StoreUnavailable(f"The HTTP URL exceeded {MOST_REQUESTS} maximum redirects.")
+        try:
+            return await self._redirects.request(method, url, headers)
+        except TooManyRedirections as error:
+            raise StoreUnavailable(f"The HTTP URL exceeded {MOST_REQUESTS} maximum redirects.") from error
 
     @staticmethod
     def _check(answer: Answer, offset: int) -> None:
@@ -160,7 +148,3 @@ class HttpStore:
             if part is None or part[1] is None or int(part[1]) != offset:
                 answer.drop()
                 raise StoreUnavailable("The server sends another part than the one it was asked for")
-
-
-def _basic(target: Target) -> str:
-    return "Basic " + b64encode(f"{target.user}:{target.password or ''}".encode()).decode()

@@ -108,6 +108,7 @@ TABLE: Final[dict[type[errors.ImageServiceError], Callable[[errors.ImageServiceE
     errors.RangeNotSatisfiable: _range,
     errors.TooSlow: _plain(408),
     errors.ClientVanished: _plain(400),
+    errors.SourceUnavailable: _plain(502),
     errors.DataNotFound: _plain(404),
     errors.DataInUse: _plain(409),
     errors.StoreFull: _plain(413),
