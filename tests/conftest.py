@@ -1,0 +1,28 @@
+"""What holds for all tests: how they are shared out among processes (``-n 2``), and what Hypothesis may demand."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.sharing import Sharing
+
+# A busy machine is no failure. In CI a run is like the one before; everywhere else new examples are tried each time.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("GLANCETX_REQUIRE_SERVICES") == "1",
+)
+settings.load_profile("patient")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
+    from tests.sharing import Sharing  # which needs xdist
+
+    return Sharing(config, log)

@@ -1,0 +1,49 @@
+"""Which tests run in one process, one after the other, when several processes share them.
+
+Those which use the same dear servers do, so that each is started once; else those of one file do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from xdist.scheduler import LoadScopeScheduling
+
+# From a part of a test's name to what it shares with others.
+SHARED: Final = {
+    r"^tests/integration/db/.*[-[]mariadb[]-]": "MariaDB",
+    r"^tests/integration/db/.*[-[]postgresql[]-]": "PostgreSQL",
+    r"^tests/integration/(stores/|test_keystone)": "Swift and Keystone",
+}
+
+LONGEST: Final = ("MariaDB", "PostgreSQL", "Swift and Keystone", "tests/checks/test_source.py")
+"""What takes longest, and so is begun first; of all else, the order is that of the files."""
+
+
+class Sharing(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands the tests out, those that share something together, and begins with those that take longest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for pattern, scope in SHARED.items():
+            if re.search(pattern, nodeid):
+                return scope
+        return nodeid.partition("::")[0]
+
+    def _assign_work_unit(self, node: Any) -> None:
+        self.workqueue.move_to_end(min(self.workqueue, key=_place), last=False)
+        super()._assign_work_unit(node)
+
+    def remove_node(self, node: Any) -> str | None:
+        """Give the tests of a process that has ended to others; not the one that has ended it, which is returned."""
+        units = self.assigned_work.pop(node)
+        left = {scope: [test for test, done in unit.items() if not done] for scope, unit in units.items()}
+        ended_by = next((tests.pop(0) for tests in left.values() if tests), None)
+        self.workqueue.update({scope: dict.fromkeys(tests, False) for scope, tests in left.items() if tests})
+        for other in self.nodes:
+            self._reschedule(other)
+        return ended_by
+
+
+def _place(scope: str) -> int:
+    return LONGEST.index(scope) if scope in LONGEST else len(LONGEST)
