@@ -267,7 +267,7 @@ class ImageService(MultiService):
         self.probes = ProbesRoom(settings.middleware.health, self._files)
         self._requests = Ongoing()
         entries = configured_entries(settings.stores) if stores is None else given_entries(stores)
-        self._directory = StoreDirectory(entries if self._multiple else (), policy)
+        self._directory = StoreDirectory(entries if self._multiple else (), self._stores, policy)
         self._versions = announced(multiple=self._multiple, cache=self.cache is not None)
         if authenticator is None:
             self._identity = choose_identity(settings.access, policy, self._accounts, reactor)

@@ -12,6 +12,7 @@ from glancetx.config.store_settings import (
     FilesystemSettings,
     HttpStoreSettings,
     OtherSettings,
+    RbdSettings,
     S3Settings,
     SwiftSettings,
 )
@@ -48,6 +49,8 @@ class StoreBuilder:
             return self._http(settings)
         if isinstance(settings, SwiftSettings):
             return self._swift(settings)
+        if isinstance(settings, RbdSettings):
+            return self._rbd(settings)
         return self._s3(settings)
 
     def _http(self, settings: HttpStoreSettings) -> IStore:
@@ -74,6 +77,11 @@ class StoreBuilder:
         client = HttpClient(self.reactor, TlsPolicy(trust), Patience())
         retries, multiple = Retries(self.reactor), self.settings.stores.multiple
         return SwiftStore(settings, sessions, client, retries, self.files, multiple=multiple)
+
+    def _rbd(self, settings: RbdSettings) -> IStore:
+        from glancetx.stores.rbd import RbdStore
+
+        return RbdStore(settings, self.reactor, multiple=self.settings.stores.multiple)
 
     def _s3(self, settings: S3Settings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience

@@ -23,7 +23,8 @@ from glancetx.domain.errors import CacheLost, DataCorrupt, StoreError
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.streams import Digest, Intake, Tap
-from glancetx.streams.sources import PIECE, Gate
+from glancetx.streams.pulled import Gate
+from glancetx.streams.sources import PIECE
 
 POLL: Final = 0.05
 """Seconds between two looks at how far another process has come."""

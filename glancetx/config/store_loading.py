@@ -16,6 +16,7 @@ from glancetx.config.store_settings import (
     FilesystemSettings,
     HttpStoreSettings,
     OtherSettings,
+    RbdSettings,
     S3Settings,
     StoresSettings,
     SwiftSettings,
@@ -167,6 +168,19 @@ def http(group: StoreGroup, identifier: str) -> HttpStoreSettings:
     )
 
 
+def rbd(group: StoreGroup, identifier: str) -> RbdSettings:
+    return RbdSettings(
+        identifier=identifier,
+        pool=group.rbd_store_pool,
+        user=group.rbd_store_user,
+        ceph_conf=group.path("rbd_store_ceph_conf"),
+        chunk_size=group.rbd_store_chunk_size * MIB,
+        timeout=group.rados_connect_timeout,
+        thin=group.rbd_thin_provisioning,
+        **described(group),
+    )
+
+
 def s3(group: StoreGroup, identifier: str) -> S3Settings:
     return S3Settings(
         identifier=identifier,
@@ -217,4 +231,9 @@ def swift(group: StoreGroup, identifier: str) -> SwiftSettings:
     )
 
 
-BUILDERS: Final[dict[str, Callable[[StoreGroup, str], OtherSettings]]] = {"http": http, "s3": s3, "swift": swift}
+BUILDERS: Final[dict[str, Callable[[StoreGroup, str], OtherSettings]]] = {
+    "http": http,
+    "rbd": rbd,
+    "s3": s3,
+    "swift": swift,
+}

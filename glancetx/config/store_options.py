@@ -37,6 +37,21 @@ HTTP = [
     cfg.DictOpt("http_proxy_information", default={}, help="Proxies, as scheme:host:port."),
 ]
 
+RBD = [
+    cfg.IntOpt(
+        "rbd_store_chunk_size", default=8, min=1, help="MiB of an object of an image; a power of two, up to 32."
+    ),
+    cfg.StrOpt("rbd_store_pool", default="images", help="Pool of the images."),
+    cfg.StrOpt("rbd_store_user", help="Who we are at Ceph, without client.; unset: Ceph's own default."),
+    cfg.StrOpt("rbd_store_ceph_conf", default="", help="Ceph's configuration file; empty: where Ceph looks for it."),
+    cfg.IntOpt(
+        "rados_connect_timeout",
+        default=-1,
+        help="Seconds Ceph has to connect and to answer; below 0: Ceph's own options say.",
+    ),
+    cfg.BoolOpt("rbd_thin_provisioning", default=False, help="Do not write chunks that are all zeros."),
+]
+
 S3 = [
     cfg.StrOpt("s3_store_host", help="The endpoint: host, or URL; without a scheme http."),
     cfg.StrOpt("s3_store_region_name", default="", help="Region of the bucket; empty: from the host, or us-east-1."),
@@ -116,7 +131,7 @@ SWIFT = [
     cfg.StrOpt("swift_store_project_id", help="Read for compatibility: the credential knows its project."),
 ]
 
-DRIVERS: Final[dict[str, list[cfg.Opt]]] = {"file": FILESYSTEM, "http": HTTP, "s3": S3, "swift": SWIFT}
+DRIVERS: Final[dict[str, list[cfg.Opt]]] = {"file": FILESYSTEM, "http": HTTP, "rbd": RBD, "s3": S3, "swift": SWIFT}
 """The options of each type of store that ``enabled_backends`` may name."""
 
 ALL: Final = [option for options in DRIVERS.values() for option in options]

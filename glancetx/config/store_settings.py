@@ -100,7 +100,22 @@ class SwiftSettings:
     weight: int = 0
 
 
-OtherSettings = HttpStoreSettings | S3Settings | SwiftSettings
+@frozen(kw_only=True)
+class RbdSettings:
+    """One pool of a Ceph cluster (stores.md, section 4). *timeout*: seconds; below 0: what Ceph's own options say."""
+
+    identifier: str = "rbd"
+    pool: str = "images"
+    user: str | None = None  # without "client."; None: Ceph's own default
+    ceph_conf: Path | None = None  # None: where Ceph looks by itself
+    chunk_size: int = 8 * MIB
+    timeout: int = -1
+    thin: bool = False  # chunks of zeros are not written
+    description: str | None = None
+    weight: int = 0
+
+
+OtherSettings = HttpStoreSettings | RbdSettings | S3Settings | SwiftSettings
 
 
 @frozen(kw_only=True)

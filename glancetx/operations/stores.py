@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import singledispatch
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from glancetx.access.policy import Policy
 from glancetx.config.store_settings import (
@@ -14,6 +14,7 @@ from glancetx.config.store_settings import (
     FilesystemSettings,
     HttpStoreSettings,
     OtherSettings,
+    RbdSettings,
     S3Settings,
     StoresSettings,
     SwiftSettings,
@@ -21,6 +22,7 @@ from glancetx.config.store_settings import (
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import NotFound
 from glancetx.interfaces import IStore
+from glancetx.stores.registry import Stores
 
 SWIFT_MB: Final = 1000 * 1024  # what glance_store calls a MB of Swift
 
@@ -64,10 +66,11 @@ def given_entries(stores: Mapping[str, IStore]) -> list[StoreEntry]:
 
 
 class StoreDirectory:
-    """Tells which stores there are. *entries* are empty where there is nothing to choose."""
+    """Tells which stores there are. *entries* are empty where there is nothing to choose; *stores* has them all."""
 
-    def __init__(self, entries: Iterable[StoreEntry], policy: Policy) -> None:
+    def __init__(self, entries: Iterable[StoreEntry], stores: Stores, policy: Policy) -> None:
         self._entries = tuple(entries)
+        self._stores = stores
         self._policy = policy
 
     def list(self) -> tuple[StoreEntry, ...]:
@@ -80,7 +83,14 @@ class StoreDirectory:
         """As `list`, for who may know how the stores are set up. :raises Forbidden: for others."""
         entries = self.list()
         self._policy.check("stores_info_detail", context, {})
-        return entries
+        return tuple(self._completed(entry) for entry in entries)
+
+    def _completed(self, entry: StoreEntry) -> StoreEntry:
+        """With what only the running store knows: the cluster of an rbd store."""
+        if "fsid" not in entry.properties:
+            return entry
+        fsid = self._stores.get(entry.identifier).url_prefix.split("/")[2]
+        return evolve(entry, properties={**entry.properties, "fsid": fsid or None})
 
 
 @singledispatch
@@ -96,6 +106,11 @@ def _(settings: FilesystemSettings) -> Mapping[str, Any]:
 @_properties.register
 def _(settings: HttpStoreSettings) -> Mapping[str, Any]:
     return {}
+
+
+@_properties.register
+def _(settings: RbdSettings) -> Mapping[str, Any]:
+    return {"chunk_size": settings.chunk_size, "pool": settings.pool, "thin_provisioning": settings.thin, "fsid": None}
 
 
 @_properties.register
@@ -120,6 +135,7 @@ def _kind(settings: FilesystemSettings | OtherSettings) -> str:
     kinds: dict[type, str] = {
         FilesystemSettings: "file",
         HttpStoreSettings: "http",
+        RbdSettings: "rbd",
         S3Settings: "s3",
         SwiftSettings: "swift",
     }

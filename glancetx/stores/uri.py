@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import quote, unquote
 
 from attrs import field, frozen
 
@@ -81,3 +82,37 @@ def s3_url(host: str, bucket: str, key: str) -> str:
 def swift_url(reference: str, container: str, key: str) -> str:
     """The location of a Swift object without credentials: *reference* names an account of the configuration."""
     return f"swift+config://{reference}/{container}/{key}"
+
+
+@frozen
+class RbdPlace:
+    """An RBD image. *pool* None: the store's; *snapshot* None: the image as it is now (old locations)."""
+
+    image: str
+    pool: str | None = None
+    snapshot: str | None = None
+
+
+def rbd_place(url: str) -> RbdPlace:
+    """Take ``rbd://FSID/POOL/IMAGE/SNAPSHOT`` or the old ``rbd://IMAGE`` apart; which cluster it is plays no part.
+
+    :raises DataNotFound: if this is not such a location: nothing can be there.
+    """
+    parts = url.removeprefix("rbd://").split("/")
+    if url.startswith("rbd://") and all(parts) and "\0" not in unquote(url):
+        if len(parts) == 1:
+            return RbdPlace(parts[0])
+        if len(parts) == 4:
+            _, pool, image, snapshot = map(unquote, parts)
+            return RbdPlace(image, pool, snapshot)
+    raise DataNotFound("The location is not that of an RBD image")
+
+
+def rbd_prefix(fsid: str, pool: str) -> str:
+    """What the locations of a pool begin with; of an unknown cluster only the scheme is known (S-055)."""
+    return f"rbd://{quote(fsid, '')}/{quote(pool, '')}/" if fsid else "rbd://"
+
+
+def rbd_url(fsid: str, pool: str, image: str, snapshot: str) -> str:
+    """The location of a snapshot, as Glance, Nova and Cinder know it."""
+    return f"{rbd_prefix(fsid, pool)}{quote(image, '')}/{quote(snapshot, '')}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.ceph import Ceph
 from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.objects import S3Server, SwiftServer, start_moto, start_swift
 from tests.services.programs import Processes
@@ -42,3 +43,12 @@ def keystone_swift(made_keystone: RealKeystone, tmp_path_factory: pytest.TempPat
 def swift(processes: Processes) -> SwiftServer:
     """Swift with its S3 interface."""
     return start_swift(processes)
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[Ceph]:
+    """A Ceph cluster."""
+    ceph = Ceph()
+    ceph.start()
+    yield ceph
+    ceph.stop()

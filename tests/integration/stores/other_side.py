@@ -12,6 +12,7 @@ import warnings
 from typing import Any
 
 warnings.simplefilter("ignore")
+sys.path.append("/usr/lib/python3/dist-packages")  # Ceph's modules are Debian's
 
 
 def main(config: str, action: str, *arguments: str) -> None:

@@ -17,17 +17,19 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import FilesystemSettings
-from glancetx.config.store_settings import MIB, S3Settings, SwiftSettings
+from glancetx.config.store_settings import MIB, RbdSettings, S3Settings, SwiftSettings
 from glancetx.domain.errors import DataNotFound
 from glancetx.interfaces import IStore
 from glancetx.outgoing.client import HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.filesystem import FilesystemStore
+from glancetx.stores.rbd import RbdStore
 from glancetx.stores.s3 import S3Store
 from glancetx.testing.stores import keep, new_id, read, the_reactor
 from tests.integration.stores.test_swift import Made
 from tests.needs import lacking
+from tests.services.ceph import USER, Ceph
 from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.objects import S3Server
 
@@ -75,12 +77,16 @@ class Pair:
 PairMaker = Callable[[], Awaitable[Pair]]
 
 
-@pytest_twisted.async_yield_fixture(params=["file", "s3-moto", "swift", "swift-file"])
+@pytest_twisted.async_yield_fixture(params=["file", "rbd", "s3-moto", "swift", "swift-file"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
     """Each kind of store."""
     kind = str(request.param)
     text = file_text(tmp_path)
-    if kind.startswith("s3"):
+    if kind == "rbd":
+        ceph = request.getfixturevalue("ceph")
+        ceph.make_pool("exchange")
+        text = rbd_text(ceph)
+    elif kind.startswith("s3"):
         text = s3_text(request.getfixturevalue("moto"))
     elif kind.startswith("swift"):
         request.getfixturevalue("keystone_swift")
@@ -106,6 +112,8 @@ def our_store(config: Path) -> tuple[IStore, Threads]:
     threads.start()
     if isinstance(found, FilesystemSettings):
         return FilesystemStore(found, threads, multiple=False), threads
+    if isinstance(found, RbdSettings):
+        return RbdStore(found, reactor, multiple=False), threads
     assert isinstance(found, S3Settings)
     return S3Store(found, HttpClient(reactor), Retries(reactor), threads, multiple=False), threads
 
@@ -115,6 +123,18 @@ def file_text(folder: Path) -> str:
         [glance_store]
         stores = file
         filesystem_store_datadir = {folder}/images
+    """
+
+
+def rbd_text(ceph: Ceph) -> str:
+    return f"""
+        [glance_store]
+        stores = rbd
+        default_store = rbd
+        rbd_store_ceph_conf = {ceph.config}
+        rbd_store_user = {USER}
+        rbd_store_pool = exchange
+        rbd_store_chunk_size = 4
     """
 
 
@@ -189,7 +209,7 @@ async def test_ours(pair: Pair, content: bytes) -> None:
     """They read what we wrote, and delete it; we see that it is gone, whole."""
     image_id = new_id()
     stored = await keep(pair.store, content, image_id)
-    assert stored.url.endswith(image_id)
+    assert image_id in stored.url
     assert PASSWORD not in stored.url
     assert hashlib.sha256(await pair.get(stored.url)).digest() == hashlib.sha256(content).digest()
     if not pair.scheme.startswith("swift"):  # there it writes over what it finds

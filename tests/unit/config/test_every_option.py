@@ -50,6 +50,7 @@ FILES: Final[list[Groups]] = [
     keystone(APPLICATION),
     STORE,
     store("http"),
+    store("rbd"),
     store("swift", **SWIFT),
     store("swift", **SWIFT, swift_buffer_on_upload="true"),
     store("s3", **S3, **INTEGRITY),

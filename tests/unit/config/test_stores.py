@@ -9,7 +9,7 @@ import pytest
 
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import StoresSettings
-from glancetx.config.store_settings import MIB, HttpStoreSettings, S3Settings, SwiftSettings
+from glancetx.config.store_settings import MIB, HttpStoreSettings, RbdSettings, S3Settings, SwiftSettings
 from glancetx.domain.errors import ConfigurationError
 
 
@@ -83,6 +83,35 @@ def test_many(tmp_path: Path) -> None:
         "os_glance_staging_store": "/var/lib/glance/os_glance_staging_store",
         "os_glance_tasks_store": "/var/lib/glance/os_glance_tasks_store",
     }
+
+
+def test_rbd(tmp_path: Path) -> None:
+    """A pool; what nobody sets is Ceph's to say."""
+    text = """
+        [DEFAULT]
+        enabled_backends = block:rbd, other:rbd
+        [glance_store]
+        default_backend = block
+        [backend_defaults]
+        rbd_store_ceph_conf = /etc/ceph/one.conf
+        [block]
+        rbd_store_pool = golden
+        rbd_store_user = glance
+        rbd_store_chunk_size = 4
+        rados_connect_timeout = 3
+        rbd_thin_provisioning = true
+    """
+    block, other = stores(tmp_path, text).others
+    assert block == RbdSettings(
+        identifier="block",
+        pool="golden",
+        user="glance",
+        ceph_conf=Path("/etc/ceph/one.conf"),
+        chunk_size=4 * MIB,
+        timeout=3,
+        thin=True,
+    )
+    assert other == RbdSettings(identifier="other", ceph_conf=Path("/etc/ceph/one.conf"))
 
 
 def test_swift(tmp_path: Path) -> None:
@@ -162,7 +191,7 @@ SWIFT = "[glance_store]\nstores = swift\ndefault_store = swift\n"
         ("[DEFAULT]\nenabled_backends = a:cinder\n[glance_store]\ndefault_backend = a", "cinder of a"),
         ("[DEFAULT]\nenabled_backends = a:file", "default_backend"),
         ("[glance_store]\ndefault_store = s3", "not one of stores"),
-        ("[glance_store]\nstores = rbd\ndefault_store = rbd", "rbd is not available"),
+        ("[glance_store]\nstores = cinder\ndefault_store = cinder", "cinder is not available"),
         ("[glance_store]\nstores = s3\ndefault_store = s3", "s3_store_host is not set"),
         ("[glance_store]\ns3_store_large_object_chunk_size = 4", "s3_store_large_object_chunk_size"),
         ("[glance_store]\nfilesystem_store_file_perm = 99", "not an octal number"),

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from glancetx.domain.errors import DataNotFound, UnknownStore
-from glancetx.stores.uri import file_path, file_url, object_place, s3_url, scheme_of
+from glancetx.stores.uri import (
+    RbdPlace,
+    file_path,
+    file_url,
+    object_place,
+    rbd_place,
+    rbd_prefix,
+    rbd_url,
+    s3_url,
+    scheme_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +91,26 @@ def test_no_objects(url: str) -> None:
     """What is not a location of an object has no data."""
     with pytest.raises(DataNotFound):
         object_place(url)
+
+
+def test_rbd() -> None:
+    """Each part is quoted, and comes back as it was."""
+    url = rbd_url("f-1", "a pool/1", "some-id", "snap")
+    assert url == "rbd://f-1/a%20pool%2F1/some-id/snap"
+    assert rbd_place(url) == RbdPlace("some-id", "a pool/1", "snap")
+    assert url.startswith(rbd_prefix("f-1", "a pool/1"))
+    assert rbd_prefix("", "images") == "rbd://"
+
+
+def test_old_rbd() -> None:
+    """The location of an image in the configured pool, without a snapshot."""
+    assert rbd_place("rbd://some-id") == RbdPlace("some-id")
+
+
+@pytest.mark.parametrize(
+    "url", ["rbd://", "rbd://f/p", "rbd://f/p/i", "rbd://f/p/i/s/x", "rbd://f//i/s", "rbd://f/p/i/", "file://i", "i"]
+)
+def test_no_rbd(url: str) -> None:
+    """Other numbers of parts, or empty ones, are nothing where data could be."""
+    with pytest.raises(DataNotFound):
+        rbd_place(url)
