@@ -87,6 +87,7 @@ def load_settings(
             max_pool_size=conf.database.max_pool_size,
             recycle=max(0.0, conf.database.connection_recycle_time),
             wsrep_sync_wait=conf.database.mysql_wsrep_sync_wait,
+            encryption_key=conf.metadata_encryption_key or None,
         ),
         listen=tuple(listen) or repeated(conf, "listen", "glancetx") or default_listen(configured),
         workers=own.workers if workers is None else workers,

@@ -40,6 +40,11 @@ API = [
         choices=["roles", "policies"],
         help="Whether these rules name roles, or rules of the policy.",
     ),
+    cfg.StrOpt(
+        "metadata_encryption_key",
+        secret=True,
+        help="URLs of locations are kept encrypted by this key of 16, 24 or 32 characters; unset: as they are.",
+    ),
     cfg.BoolOpt("delayed_delete", default=False, help="Keep the data of deleted images until the scrubber comes."),
     cfg.IntOpt("scrub_time", default=0, min=0, help="Seconds for which it is kept at least."),
     cfg.IntOpt("scrub_pool_size", default=1, min=1, help="Images that are scrubbed at once."),

@@ -61,6 +61,7 @@ class DatabaseSettings:
     max_pool_size: int = 5
     recycle: float = 3600.0
     wsrep_sync_wait: int | None = None
+    encryption_key: str | None = field(default=None, repr=False)  # of the URLs of locations
 
 
 @frozen(kw_only=True)

@@ -8,11 +8,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, Table, select
 
 from glancetx.db.dialects import alive, json_rows
 from glancetx.db.schema import image_locations, image_properties, image_tags, images
+from glancetx.db.sealing import seal_of
 from glancetx.domain.image import Image, Location
 
 COLUMNS: Final = (
@@ -59,9 +60,13 @@ def select_images() -> Select[Any]:
 def read_image(connection: Connection, row: Sequence[Any]) -> Image:
     """The image of a row of `select_images`, whether or not SQLAlchemy has converted its columns."""
     try:
-        return to_image(row)
+        image = to_image(row)
     except json.JSONDecodeError:
-        return to_image([*row[: len(COLUMNS)], *(_collect(connection, query, row[0]) for query in _BELONGINGS)])
+        image = to_image([*row[: len(COLUMNS)], *(_collect(connection, query, row[0]) for query in _BELONGINGS)])
+    seal = seal_of(connection.dialect)
+    if seal is None or not image.locations:
+        return image
+    return evolve(image, locations=tuple(evolve(each, url=seal.open(each.url)) for each in image.locations))
 
 
 def _collect(connection: Connection, query: Belonging, image_id: str) -> str:
@@ -71,7 +76,9 @@ def _collect(connection: Connection, query: Belonging, image_id: str) -> str:
 
 
 def to_image(row: Sequence[Any]) -> Image:
-    """:raises JSONDecodeError: if the database could not aggregate what belongs to the image."""
+    """With the URLs of locations as they are kept.
+
+    :raises JSONDecodeError: if the database could not aggregate what belongs to the image."""
     created_at = _moment(row[16])
     return Image(
         id=row[0],

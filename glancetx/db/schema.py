@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
+from glancetx.db.sealing import SealedText
+
 GLANCE_HEAD: Final = "2024_1_contract01"
 
 metadata = MetaData()
@@ -130,7 +132,7 @@ image_locations = _table(
     "image_locations",
     Column("id", Integer, primary_key=True),
     _image_id(),
-    Column("value", Text, nullable=False),
+    Column("value", SealedText, nullable=False),
     *_life(),
     Column("meta_data", Text),
     Column("status", String(30), nullable=False, server_default="active"),

@@ -24,6 +24,7 @@ from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import Engine, transact
 from glancetx.db.images import Images
 from glancetx.db.migrations import look, prepare
+from glancetx.db.sealing import Seal
 from glancetx.domain.context import RequestContext, service_context
 from glancetx.domain.errors import ConfigurationError, ImageExists, ImageNotFound
 from glancetx.domain.image import Image, Location
@@ -472,3 +473,25 @@ async def test_same_pages(synced: Glance, images: Images) -> None:
     ]
     queries = [ImageQuery(limit=5, sort=sort, marker=image.id) for sort in sorts for image in everything]
     await compare(synced, images, [(None, query, {}) for query in queries])
+
+
+def test_sealed_urls_are_those_of_glance(glance: Glance) -> None:
+    """What one side has encrypted, the other reads: URLs of each length up to two blocks."""
+    key, urls = "0123456789abcdef", [f"file:///{'x' * length}" for length in range(33)]
+    seal = Seal.of(key)
+    program = """
+import json, sys
+from glance.common import crypt
+key, ours, urls = json.load(sys.stdin)
+print(json.dumps([[crypt.urlsafe_decrypt(key, each) for each in ours], [crypt.urlsafe_encrypt(key, u) for u in urls]]))
+"""
+    done = subprocess.run(
+        [str(glance.venv / "bin/python"), "-W", "ignore", "-c", program],
+        input=json.dumps([key, [seal.close(url) for url in urls], urls]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    read, written = json.loads(done.stdout.splitlines()[-1])
+    assert read == urls
+    assert [seal.open(each) for each in written] == urls

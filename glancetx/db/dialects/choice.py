@@ -13,6 +13,7 @@ from glancetx.db.dialects.mysql import mysql_pools
 from glancetx.db.dialects.pools import Pools
 from glancetx.db.dialects.postgresql import postgresql_pools
 from glancetx.db.dialects.sqlite import sqlite_pools
+from glancetx.db.sealing import Seal, set_seal
 from glancetx.domain.errors import ConfigurationError
 
 KINDS: Final[Mapping[str, Callable[[URL, DatabaseSettings], Pools]]] = {
@@ -35,8 +36,9 @@ def make_pools(settings: DatabaseSettings) -> Pools:
     kind = KINDS.get(url.get_backend_name())
     if kind is None:
         raise ConfigurationError(f"[database] connection: {url.get_backend_name()} is not supported")
+    seal = Seal.of(settings.encryption_key) if settings.encryption_key else None
     try:
-        return kind(url, settings)
+        pools = kind(url, settings)
     except ModuleNotFoundError as missing:
         raise ConfigurationError(
             f"[database] connection: the Python module {missing.name} is missing; install glancetx with its extra "
@@ -44,3 +46,7 @@ def make_pools(settings: DatabaseSettings) -> Pools:
         ) from None
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise ConfigurationError(f"[database] connection has a bad parameter ({type(error).__name__})") from None
+    if seal is not None:
+        for pool in (pools.writers, pools.readers):
+            set_seal(pool.engine.dialect, seal)
+    return pools
