@@ -163,6 +163,9 @@ class ImageService(MultiService):
             Properties(protections),
             showing,
         )
+        copies = Copies(self._engine)
+        through = self.cache if self.cache is not None and self.cache.settings.downloads else None
+        self.downloads = Downloads(images, copies, policy, self._stores, events, through, multiple=self._multiple)
         self._staging = StagingArea(settings.imports.staging, self._files)
         runs = ImportRuns(self._engine)
         self._importing = ImportBuilder(
@@ -173,6 +176,7 @@ class ImageService(MultiService):
             claims=self._claims,
             stores=self._stores,
             staging=self._staging,
+            downloads=self.downloads,
             hashing=self._hashing,
             limits=limits,
             events=events,
@@ -221,9 +225,6 @@ class ImageService(MultiService):
             partial(check, reactor, settings.fetch, proxied=settings.downloads.fetch_proxy is not None),
             multiple=self._multiple,
         )
-        copies = Copies(self._engine)
-        through = self.cache if self.cache is not None and self.cache.settings.downloads else None
-        self.downloads = Downloads(images, copies, policy, self._stores, events, through, multiple=self._multiple)
         forget = None if self.cache is None else self.cache.discard
         self.deletes = Deletes(
             images,

@@ -17,10 +17,12 @@ from glancetx.imports.flow import Flows
 from glancetx.imports.importer import Importer
 from glancetx.imports.progress import Progress
 from glancetx.imports.runner import ImportRunner
+from glancetx.imports.sources import Sources
 from glancetx.interfaces import IImportStep, ILimits
 from glancetx.notifications.events import Events
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
+from glancetx.transfer.download import Downloads
 from glancetx.transfer.staging import StagingArea
 
 
@@ -35,6 +37,7 @@ class ImportBuilder:
     claims: Claims
     stores: Stores
     staging: StagingArea
+    downloads: Downloads
     hashing: Threads
     limits: ILimits
     events: Events
@@ -54,6 +57,7 @@ class ImportBuilder:
             self.stores,
             self.staging,
             progress,
+            Sources(self.staging, self.downloads),
             filler,
             self.events,
             settings.imports,

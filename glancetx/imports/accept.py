@@ -15,6 +15,7 @@ from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Conflict, Invalid, UrlRefused
 from glancetx.domain.image import Image
 from glancetx.domain.importing import (
+    COPY_IMAGE,
     GLANCE_DIRECT,
     GLANCE_DOWNLOAD,
     WEB_DOWNLOAD,
@@ -70,6 +71,8 @@ class Imports:
 
         The checks come in Glance's order, so that of several mistakes the same one is told.
 
+        Copies that are everywhere already are done.
+
         :raises ImageNotFound, Forbidden, Conflict, Invalid, LimitExceeded: as A-130 to A-141 list them.
         """
         if request.method not in self.methods:
@@ -79,8 +82,11 @@ class Imports:
         for name in ("container_format", "disk_format"):
             if getattr(image, name) is None:
                 raise Conflict(f"'{name}' needs to be set before import")
-        self._policy.check_image("modify_image", context, image)
+        copying = request.method == COPY_IMAGE
+        self._policy.check_image("copy_image" if copying else "modify_image", context, image)
         stores = self._choose_stores(request)
+        if copying and not (stores := stores_without(image, request, stores)):
+            return
         if not request.must_succeed and not self._multiple:
             raise Invalid(f"All_stores_must_succeed can only be set with enabled_backends {request.uri}")
         if request.method == WEB_DOWNLOAD:
@@ -155,9 +161,26 @@ def check_status(image: Image, method: str) -> None:
 
     While it is being staged it has no size.
     """
+    if method == COPY_IMAGE:
+        if image.status != ACTIVE:
+            raise Conflict("Only images with status active can be targeted for copying")
+        return
     if image.status == ACTIVE:
         raise Conflict("Image with status active cannot be target for import")
     if method in (WEB_DOWNLOAD, GLANCE_DOWNLOAD) and image.status != QUEUED:
         raise Conflict(f"Image needs to be in 'queued' state to use '{method}' method")
     if method == GLANCE_DIRECT and (image.status != UPLOADING or image.size is None):
         raise Conflict("Image needs to be staged before 'glance-direct' method can be used")
+
+
+def stores_without(image: Image, request: ImportRequest, stores: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of *stores* that an image is to be copied to (A-138).
+
+    :raises Invalid: if one that was named has it already.
+    """
+    having = [each.metadata.get("store") for each in image.locations]
+    if not request.all_stores:
+        for name in stores:
+            if name in having:
+                raise Invalid(f"Image is already present at store '{name}'")
+    return tuple(name for name in stores if name not in having)

@@ -12,6 +12,7 @@ from glancetx.domain.digests import Expectation
 from glancetx.domain.image import Image, Location
 from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ended
 from glancetx.domain.status import ACTIVE
+from glancetx.imports.sources import known_digests
 from glancetx.imports.work import Counted, Work
 from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.threads import Threads
@@ -22,15 +23,18 @@ from glancetx.transfer.spread import spread
 
 @frozen(kw_only=True)
 class Filled:
-    """What an image is to be when its data is in the stores; *failed* names the stores which do not have it."""
+    """What an image is to be when its data is in the stores; *failed* names the stores which do not have it.
 
-    size: int
-    virtual_size: int | None
-    checksum: str
-    os_hash_algo: str
-    os_hash_value: str
+    Of copies to more stores only that is known.
+    """
+
     stored: Mapping[str, Stored]
     failed: Mapping[str, BaseException]
+    size: int = 0
+    virtual_size: int | None = None
+    checksum: str = ""
+    os_hash_algo: str = ""
+    os_hash_value: str = ""
 
     def applied(self, image: Image, plan: ImportPlan) -> Image:
         """*image* as it is when the import has succeeded."""
@@ -60,6 +64,8 @@ class Filler:
         :raises SpreadFailed: if the content is not what the image or the request says it is, or it cannot be stored,
             or not in all stores that must have it.
         """
+        if work.run.plan.method == COPY_IMAGE:
+            return await self._copy(image, source, stores, work)
         expected = Expectation(work.run.plan.digests.items())
         digests = Digests(self._hashing, ("md5", self._algorithm), expected)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
@@ -74,3 +80,10 @@ class Filler:
             stored=outcome.stored,
             failed=outcome.failed,
         )
+
+    async def _copy(self, image: Image, source: IBodyProducer, stores: Sequence[IStore], work: Work) -> Filled:
+        """A copy is the same as the others, or none."""
+        digests = Digests(self._hashing, (), Expectation(known_digests(image)))
+        tapped = Tap(source, Counted(work), *digests.observers)
+        outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
+        return Filled(stored=outcome.stored, failed=outcome.failed)

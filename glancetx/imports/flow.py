@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
-from glancetx.domain.importing import GLANCE_DIRECT, ImportPlan, ImportRun
+from glancetx.domain.importing import COPY_IMAGE, GLANCE_DIRECT, ImportPlan, ImportRun
 from glancetx.interfaces import IImportStep
 
 
@@ -31,7 +31,7 @@ class Flow:
 class Flows:
     """The flow of each method. *fetching*: the steps by which a method stages its data; *plugins* work on it there.
 
-    The order is Glance's (P-005).
+    The order is Glance's (P-005). Copies to more stores have none: they are read from the store that has the data.
     """
 
     fetching: Mapping[str, Sequence[IImportStep]] = field(factory=dict)
@@ -39,6 +39,8 @@ class Flows:
 
     def of(self, plan: ImportPlan) -> Flow:
         """:raises KeyError: if there is no such method here."""
+        if plan.method == COPY_IMAGE:
+            return Flow()
         if plan.method == GLANCE_DIRECT:
             return Flow(steps=tuple(self.plugins))
         return Flow(steps=(*self.fetching[plan.method], *self.plugins), refetched=True)

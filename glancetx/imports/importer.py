@@ -8,7 +8,6 @@ from datetime import timedelta
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.iweb import IBodyProducer
 
 from glancetx.config.settings import ImportSettings
 from glancetx.db.claims import Claims
@@ -16,13 +15,14 @@ from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns, leftover
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import service_context
-from glancetx.domain.errors import DataNotFound, ImageNotFound, ImageServiceError, ImportLost
+from glancetx.domain.errors import ImageNotFound, ImageServiceError, ImportLost
 from glancetx.domain.image import Image, utc_now
-from glancetx.domain.importing import MOST_ATTEMPTS, STAGED_BY_CLIENT, ImportRun, ended
+from glancetx.domain.importing import COPY_IMAGE, MOST_ATTEMPTS, ImportRun, ended
 from glancetx.domain.status import IMPORTING, QUEUED
 from glancetx.domain.task import FAILURE, SUCCESS, Task
 from glancetx.imports.fill import Filled, Filler
 from glancetx.imports.progress import Progress
+from glancetx.imports.sources import Sources
 from glancetx.imports.work import Work
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
@@ -46,6 +46,7 @@ class Importer:
         stores: Stores,
         staging: StagingArea,
         progress: Progress,
+        sources: Sources,
         filler: Filler,
         events: Events,
         settings: ImportSettings,
@@ -57,6 +58,7 @@ class Importer:
         self._stores = stores
         self._staging = staging
         self._progress = progress
+        self._sources = sources
         self._filler = filler
         self._events = events
         self._kept = timedelta(hours=settings.task_time_to_live)
@@ -79,24 +81,14 @@ class Importer:
             self._events.task_started(task)
         reach("import.processing")
         image = await self._progress.advance(work, image)
-        source = await self._open(image, work)
+        source = await self._sources.open(image, work)
+        work.begin("Copied", self._reactor.seconds(), image.size)
         stores = [self._stores.get(name) for name in run.plan.stores]
         for store in stores:
             self._events.image_prepared(image, store.identifier)
         filled = await self._filler.fill(image, source, stores, work)
         reach("import.stored")
         await self._succeed(work, filled)
-
-    async def _open(self, image: Image, work: Work) -> IBodyProducer:
-        try:
-            source = await self._staging.open(work.run.staged or image.id)
-        except DataNotFound as error:
-            raise DataNotFound(STAGED_BY_CLIENT) from error
-        if source.length != image.size:
-            source.stopProducing()
-            raise DataNotFound(f"Of {image.size} bytes that were staged, {source.length} are there.")
-        work.begin("Copied", self._reactor.seconds(), image.size)
-        return source
 
     async def _succeed(self, work: Work, filled: Filled) -> None:
         run, now = work.run, self._reactor.seconds()
@@ -111,7 +103,8 @@ class Importer:
             self._log.warn("image {image}: not in {store}: {error!r}", image=image.id, store=store, error=error)
         for _ in filled.stored:
             self._events.image_uploaded(image)
-        self._events.image_activated(image)
+        if run.plan.method != COPY_IMAGE:
+            self._events.image_activated(image)
         self._events.task_ended(task)
         await self.unstage(run)
         reach("import.unstaged")
