@@ -17,6 +17,7 @@ from twisted.web.resource import IResource
 from glancetx.access.limits import OptionLimits
 from glancetx.access.policy import Policy
 from glancetx.access.protections import Protections
+from glancetx.assembly.certificates import choose_certificates
 from glancetx.assembly.identity import Identity, choose_identity
 from glancetx.assembly.imports import ImportBuilder
 from glancetx.assembly.metadefs import build_metadefs
@@ -73,6 +74,7 @@ from glancetx.transfer.download import Downloads
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
+from glancetx.transfer.signature import Signatures
 from glancetx.transfer.stage import Stages
 from glancetx.transfer.staging import StagingArea
 from glancetx.transfer.upload import Uploads
@@ -166,6 +168,12 @@ class ImageService(MultiService):
         copies = Copies(self._engine)
         through = self.cache if self.cache is not None and self.cache.settings.downloads else None
         self.downloads = Downloads(images, copies, policy, self._stores, events, through, multiple=self._multiple)
+        if authenticator is None:
+            self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
+        else:
+            self._identity = Identity(authenticator)
+        self._keys = choose_certificates(settings.certificates, self._identity.keystone, self._files, reactor)
+        signatures = Signatures(self._keys.certificates, self._hashing)
         self._staging = StagingArea(settings.imports.staging, self._files)
         runs = ImportRuns(self._engine)
         self._importing = ImportBuilder(
@@ -181,6 +189,7 @@ class ImageService(MultiService):
             limits=limits,
             events=events,
             process=self._process,
+            signatures=signatures,
             plugins=import_steps,
         ).runner()
         self._recovery = Recovery(images, self._claims, self._stores, self._staging, self._importing.resume)
@@ -196,6 +205,7 @@ class ImageService(MultiService):
             events,
             settings.images,
             settings.formats,
+            signatures,
             self._process.id,
         )
         self.stages = Stages(
@@ -220,6 +230,7 @@ class ImageService(MultiService):
             self._stores,
             self._importing,
             events,
+            signatures,
             settings.imports,
             self._process,
             partial(check, reactor, settings.fetch, proxied=settings.downloads.fetch_proxy is not None),
@@ -270,10 +281,6 @@ class ImageService(MultiService):
         entries = configured_entries(settings.stores) if stores is None else given_entries(stores)
         self._directory = StoreDirectory(entries if self._multiple else (), self._stores, policy)
         self._versions = announced(multiple=self._multiple, cache=self.cache is not None)
-        if authenticator is None:
-            self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
-        else:
-            self._identity = Identity(authenticator)
         self._router = self._build_router(self._identity.authenticator, schema)
         self.started: Deferred[None] = Deferred()
         self._starting: Deferred[None] | None = None
@@ -374,6 +381,7 @@ class ImageService(MultiService):
         yield "the start", self._end_start
         yield "a request", self._requests.cancel
         yield "the connections to Keystone", self._identity.close
+        yield "the connections to Barbican", self._keys.close
         yield "an import", self._importing.stop
         if self.cache is not None:
             yield "the image cache", self.cache.stop

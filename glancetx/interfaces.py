@@ -115,6 +115,17 @@ class ILimits(Interface):
         """
 
 
+class ICertificates(Interface):
+    """Knows the certificates that the signatures of images name."""
+
+    async def certificate(certificate_id: str, token: str | None) -> bytes:
+        """A certificate, PEM or DER. *certificate_id* is any text; *token* is what the caller showed, if anything.
+
+        :raises CertificateRefused: if there is none, for this caller.
+        :raises CertificatesUnavailable: if that cannot be found out now.
+        """
+
+
 class INotifier(Interface):
     """Is told what happened to images, after it happened."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.logger import Logger
@@ -16,6 +16,9 @@ from glancetx.domain.errors import ConfigurationError
 from glancetx.interfaces import IAuthenticator
 from glancetx.runtime.threads import Threads
 
+if TYPE_CHECKING:
+    from glancetx.keystone import Keystone
+
 _log = Logger()
 
 
@@ -25,9 +28,13 @@ async def _nothing() -> None:
 
 @frozen
 class Identity:
-    """An authenticator, what is to be done before it is asked, and when it is asked no more."""
+    """An authenticator, what is to be done before it is asked, and when it is asked no more.
+
+    *keystone*: the one it asks.
+    """
 
     authenticator: IAuthenticator
+    keystone: Keystone | None = None
     start: Callable[[], Awaitable[object]] = _nothing
     close: Callable[[], Awaitable[object]] = _nothing
 
@@ -72,4 +79,4 @@ def _keystone(settings: TokenSettings, policy: Policy, reactor: Any, *, anonymou
     connections = Connections(reactor, account.tls, account.timeout, account.retries)
     keystone = Keystone(account, connections.exchange, reactor)
     tokens = TokenAuthenticator(settings, keystone, reactor, policy.is_admin, anonymous=anonymous)
-    return Identity(tokens, close=connections.close)
+    return Identity(tokens, keystone, close=connections.close)

@@ -23,6 +23,7 @@ from glancetx.notifications.events import Events
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
 from glancetx.transfer.download import Downloads
+from glancetx.transfer.signature import Signatures
 from glancetx.transfer.staging import StagingArea
 
 
@@ -42,12 +43,13 @@ class ImportBuilder:
     limits: ILimits
     events: Events
     process: Process
+    signatures: Signatures
     plugins: Sequence[IImportStep] = ()
 
     def runner(self) -> ImportRunner:
         """What runs all imports of this process."""
         settings = self.settings
-        filler = Filler(self.hashing, settings.images.hashing_algorithm, settings.formats)
+        filler = Filler(self.hashing, settings.images.hashing_algorithm, settings.formats, self.signatures)
         progress = Progress(self.reactor, self.runs, self.staging, self.flows(), self.process.host)
         importer = Importer(
             self.reactor,

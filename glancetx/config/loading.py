@@ -17,6 +17,7 @@ from attrs import fields
 from oslo_config import cfg
 
 from glancetx.config.cache import cache_settings
+from glancetx.config.certificates import certificate_settings
 from glancetx.config.identity import choose_authentication, token_settings, www_authenticate_uri
 from glancetx.config.ignored import ignored_options
 from glancetx.config.image_properties import CustomProperties, custom_properties
@@ -105,6 +106,7 @@ def load_settings(
         audit=pick(AuditSettings, own),
         scrub=pick(ScrubSettings, conf),
         cache=cache_settings(conf, pipeline, authentication),
+        certificates=certificate_settings(conf),
         notifications=notification_settings(conf),
         access=AccessSettings(
             authentication=authentication,

@@ -8,6 +8,7 @@ from oslo_config import cfg, types
 
 from glancetx.config.cache import IMAGE_CACHE
 from glancetx.config.cache import OWN as OWN_CACHE
+from glancetx.config.certificates import BARBICAN
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
 from glancetx.config.middleware import CORS, HEALTHCHECK, OSLO_MIDDLEWARE
@@ -133,6 +134,7 @@ GLANCETX = [
     cfg.StrOpt("tls_key", help="PEM file: the private key of tls_certificate."),
     cfg.StrOpt("tls_client_ca", help="PEM file: authorities of client certificates; unset: none are asked for."),
     cfg.BoolOpt("tls_client_certificate_required", default=False, help="Refuse clients without a certificate."),
+    cfg.StrOpt("signature_certificates", help="Folder of certificates of signed images: ID.pem; before Barbican."),
     cfg.IntOpt("audit_rate", default=10 * 1024 * 1024, min=0, help="Bytes a second the auditor reads; 0: no audit."),
     cfg.IntOpt("repair_rate", default=100 * 1024 * 1024, min=0, help="Bytes a second repairs read; 0: no repairs."),
     cfg.FloatOpt("audit_period", default=30 * 86400.0, min=0, help="Seconds in which it reads every copy once."),
@@ -178,6 +180,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "oslo_middleware": OSLO_MIDDLEWARE,
     "healthcheck": HEALTHCHECK,
     "keystone_authtoken": KEYSTONE_AUTHTOKEN,
+    "barbican": BARBICAN,
     "oslo_policy": OSLO_POLICY,
     "oslo_messaging_notifications": NOTIFICATIONS,
     "oslo_messaging_rabbit": RABBIT,

@@ -209,6 +209,21 @@ class AccessSettings:
 
 
 @frozen(kw_only=True)
+class CertificateSettings:
+    """Where the certificates are with which images are signed.
+
+    *folder*: files on this host, which come first. *barbican* is its URL; None: the one in Keystone's catalog, that of
+    the kind *interface* in *region*.
+    """
+
+    folder: Path | None = None
+    barbican: str | None = None
+    interface: str = "public"
+    region: str | None = None
+    tls: ClientTlsSettings = ClientTlsSettings()
+
+
+@frozen(kw_only=True)
 class AuditSettings:
     """How the auditor goes about it. A rate of 0 turns it off."""
 
@@ -370,5 +385,6 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     scrub: ScrubSettings = ScrubSettings()
     cache: CacheSettings | None = None
+    certificates: CertificateSettings = CertificateSettings()
     ignored: tuple[str, ...] = ()  # options in the files that this version does not know
     notifications: NotificationSettings = NotificationSettings()

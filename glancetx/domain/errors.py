@@ -264,6 +264,25 @@ class DigestMismatch(Invalid):
         self.algorithm, self.expected, self.found = algorithm, expected, found
 
 
+class SignatureInvalid(Invalid):
+    """The data is not what was signed, or there is nothing to verify that with."""
+
+    def __init__(self, image_id: str, reason: str) -> None:
+        super().__init__(f"Signature verification failed for image {image_id}: {reason}")
+        self.image_id, self.reason = image_id, reason
+
+
+class CertificateRefused(Invalid):
+    """There is no such certificate, or the caller may not read it."""
+
+
+class CertificatesUnavailable(ImageServiceError):
+    """Whoever keeps certificates does not answer; he may later."""
+
+    def __init__(self) -> None:
+        super().__init__("The certificate of the image's signature cannot be fetched now; try again")
+
+
 class ClientVanished(ImageServiceError):
     """The other side closed its connection before it was served."""
 

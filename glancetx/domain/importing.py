@@ -52,7 +52,7 @@ class ImportPlan:
 
     *digests* are those which the data must have as it comes, in hex by hashlib's name of the algorithm.
     *stores* are the identifiers of those that are to hold the data; *multiple* tells whether clients know them. *roles*
-    are those of who asked for it.
+    are those of who asked for it. *certificate* verifies the image's signature, if it has one (bytes, as Latin-1).
     """
 
     method: str
@@ -65,6 +65,8 @@ class ImportPlan:
     region: str | None = None
     remote_id: str | None = None
     interface: str | None = None
+    certificate_id: str | None = None
+    certificate: str = field(default="", repr=False)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

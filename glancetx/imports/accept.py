@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import evolve
+
 from glancetx.access.policy import Policy
 from glancetx.config.settings import ImportSettings
 from glancetx.db.claims import Process
@@ -34,6 +36,7 @@ from glancetx.operations.tasks import new_task
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import Shielded
 from glancetx.stores.registry import Stores
+from glancetx.transfer.signature import Signatures
 
 
 class Imports:
@@ -48,6 +51,7 @@ class Imports:
         stores: Stores,
         runner: ImportRunner,
         events: Events,
+        signatures: Signatures,
         settings: ImportSettings,
         process: Process,
         check_url: Callable[[str], Awaitable[None]],
@@ -61,6 +65,7 @@ class Imports:
         self._stores = stores
         self._runner = runner
         self._events = events
+        self._signatures = signatures
         self._process = process
         self._check_url = check_url
         self._multiple = multiple
@@ -74,6 +79,7 @@ class Imports:
         Copies that are everywhere already are done.
 
         :raises ImageNotFound, Forbidden, Conflict, Invalid, LimitExceeded: as A-130 to A-141 list them.
+        :raises SignatureInvalid, CertificatesUnavailable: if nothing could be verified.
         """
         if request.method not in self.methods:
             raise Invalid(f"Unknown import method name '{request.method}'.")
@@ -100,7 +106,12 @@ class Imports:
             digests=request.digests,
             roles=tuple(sorted(context.roles)),
         )
-        await self._begin(context, image, request, plan)
+        await self._begin(context, image, request, await self._with_certificate(context, image, plan))
+
+    async def _with_certificate(self, context: RequestContext, image: Image, plan: ImportPlan) -> ImportPlan:
+        """Whoever works on the import later may not read the certificate: only who asks for it may."""
+        found = None if plan.method == COPY_IMAGE else await self._signatures.certificate(context, image)
+        return plan if found is None else evolve(plan, certificate_id=found[0], certificate=found[1].decode("latin-1"))
 
     async def _check_uri(self, uri: str | None) -> None:
         """:raises Invalid: if it may not be fetched (A-136)."""

@@ -16,8 +16,9 @@ from glancetx.imports.sources import known_digests
 from glancetx.imports.work import Counted, Work
 from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.threads import Threads
-from glancetx.streams import Inspection, Tap
+from glancetx.streams import Inspection, IObserver, Tap
 from glancetx.streams.digests import Digests
+from glancetx.transfer.signature import Signatures
 from glancetx.transfer.spread import spread
 
 
@@ -55,8 +56,9 @@ class Filled:
 class Filler:
     """Fills stores. *algorithm* is that of the secure hash; hashes are computed in *hashing*."""
 
-    def __init__(self, hashing: Threads, algorithm: str, formats: FormatSettings) -> None:
+    def __init__(self, hashing: Threads, algorithm: str, formats: FormatSettings, signatures: Signatures) -> None:
         self._hashing, self._algorithm, self._formats = hashing, algorithm, formats
+        self._signatures = signatures
 
     async def fill(self, image: Image, source: IBodyProducer, stores: Sequence[IStore], work: Work) -> Filled:
         """Read *source* once, into every store.
@@ -69,7 +71,7 @@ class Filler:
         expected = Expectation(work.run.plan.digests.items())
         digests = Digests(self._hashing, ("md5", self._algorithm), expected)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
-        tapped = Tap(source, Counted(work), found, *digests.observers)
+        tapped = Tap(source, Counted(work), found, *digests.observers, *self._signature(image, work.run.plan))
         outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
         return Filled(
             size=work.received,
@@ -87,3 +89,6 @@ class Filler:
         tapped = Tap(source, Counted(work), *digests.observers)
         outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
         return Filled(stored=outcome.stored, failed=outcome.failed)
+
+    def _signature(self, image: Image, plan: ImportPlan) -> tuple[IObserver, ...]:
+        return self._signatures.observers_with(image, plan.certificate_id, plan.certificate.encode("latin-1"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from functools import partial
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IBodyProducer
 
@@ -25,11 +25,20 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
-from glancetx.streams import Inspection, SizeLimit, Tap
+from glancetx.streams import Inspection, IObserver, SizeLimit, Tap
 from glancetx.streams.allowance import Allowance
 from glancetx.streams.announced import Announced
 from glancetx.streams.digests import Digests
 from glancetx.transfer.recovery import Recovery
+from glancetx.transfer.signature import Signatures
+
+
+@frozen
+class _Checks:
+    """What the data must be, beside its format."""
+
+    expected: Expectation
+    signature: tuple[IObserver, ...]
 
 
 class Uploads:
@@ -48,6 +57,7 @@ class Uploads:
         events: Events,
         settings: ImagesSettings,
         formats: FormatSettings,
+        signatures: Signatures,
         process: str,
     ) -> None:
         self._reactor = reactor
@@ -61,6 +71,7 @@ class Uploads:
         self._events = events
         self._settings = settings
         self._formats = formats
+        self._signatures = signatures
         self._process = process
 
     async def upload(
@@ -79,7 +90,9 @@ class Uploads:
         byte of the body is read before everything that can be checked was checked. Cancelling undoes all.
 
         :raises ImageNotFound, Forbidden, InvalidTransition, StatusConflict, Invalid: before the first byte.
-        :raises LimitExceeded, FormatMismatch, SizeMismatch, DigestMismatch, StoreError, ClientVanished: after it.
+        :raises CertificatesUnavailable: also before it.
+        :raises LimitExceeded, FormatMismatch, SizeMismatch, DigestMismatch, SignatureInvalid: after it.
+        :raises StoreError, ClientVanished: also after it.
         :raises ImageGone: if the image was deleted meanwhile.
         """
         image = await self._images.get(context, image_id)
@@ -98,12 +111,13 @@ class Uploads:
             owner=image.owner,
             reserved=known_length(source) or 0,
         )
+        checks = _Checks(expected, await self._signatures.observers(context, image))
         async with undone_by(self._give_up, saving, claim):
             saving, source = await self._begin(saving, claim, source)
             reach("upload.saving")
             self._events.image_updated(saving)
             self._events.image_prepared(saving, store.identifier)
-            active = await self._move(saving, source, store, claim, expected)
+            active = await self._move(saving, source, store, claim, checks)
         reach("upload.active")
         self._events.image_uploaded(active)
         self._events.image_activated(active)
@@ -129,27 +143,25 @@ class Uploads:
             return begun, source
         return begun, Tap(source, Allowance(self._reactor, partial(self._claims.reserve, claim, limits)))
 
-    async def _move(
-        self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, expected: Expectation
-    ) -> Image:
+    async def _move(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, checks: _Checks) -> Image:
         """From saving to active. If that fails, whoever listens to events is told why, like the client."""
         try:
-            stored = await self._receive(image, body, store, claim, expected)
+            stored = await self._receive(image, body, store, claim, checks)
             reach("upload.stored")
             return await self._publish(stored, claim)
         except Exception as error:
             self._events.upload_failed(image, error)
             raise
 
-    async def _receive(
-        self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, expected: Expectation
-    ) -> Image:
+    async def _receive(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, checks: _Checks) -> Image:
         """The image as it is to be, its data being in *store*."""
         algorithm = self._settings.hashing_algorithm
-        digests = Digests(self._hashing, ("md5", algorithm), expected)
+        digests = Digests(self._hashing, ("md5", algorithm), checks.expected)
         limit = SizeLimit(self._settings.image_size_cap)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
-        stored: Stored = await store.add(image.id, Tap(body, limit, found, *digests.observers), claim.id)
+        stored: Stored = await store.add(
+            image.id, Tap(body, limit, found, *digests.observers, *checks.signature), claim.id
+        )
         return evolve(
             image,
             size=stored.size,

@@ -120,6 +120,7 @@ TABLE: Final[dict[type[errors.ImageServiceError], Callable[[errors.ImageServiceE
     errors.DatabaseUnavailable: _later,
     errors.LimitsUnavailable: _later,
     errors.IdentityUnavailable: _later,
+    errors.CertificatesUnavailable: _later,
     errors.NotReady: _later,
 }
 
