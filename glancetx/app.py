@@ -71,6 +71,7 @@ from glancetx.services.unstager import Unstager
 from glancetx.streams import Throttle
 from glancetx.transfer.delete import Deletes
 from glancetx.transfer.download import Downloads
+from glancetx.transfer.proof import Proofs
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
@@ -167,7 +168,10 @@ class ImageService(MultiService):
         )
         copies = Copies(self._engine)
         through = self.cache if self.cache is not None and self.cache.settings.downloads else None
-        self.downloads = Downloads(images, copies, policy, self._stores, events, through, multiple=self._multiple)
+        proofs = Proofs(copies, self._hashing, enabled=settings.audit.verify_reads)
+        self.downloads = Downloads(
+            images, copies, proofs, policy, self._stores, events, through, multiple=self._multiple
+        )
         if authenticator is None:
             self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
         else:

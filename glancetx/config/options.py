@@ -137,6 +137,11 @@ GLANCETX = [
     cfg.StrOpt("signature_certificates", help="Folder of certificates of signed images: ID.pem; before Barbican."),
     cfg.IntOpt("audit_rate", default=10 * 1024 * 1024, min=0, help="Bytes a second the auditor reads; 0: no audit."),
     cfg.IntOpt("repair_rate", default=100 * 1024 * 1024, min=0, help="Bytes a second repairs read; 0: no repairs."),
+    cfg.BoolOpt(
+        "verify_reads",
+        default=True,
+        help="Compare images with their digests while they are downloaded whole; files only if they were touched.",
+    ),
     cfg.FloatOpt("audit_period", default=30 * 86400.0, min=0, help="Seconds in which it reads every copy once."),
     cfg.ListOpt(
         "metrics_sources",

@@ -230,6 +230,7 @@ class AuditSettings:
     audit_rate: int = 10 * 1024 * 1024  # bytes a second
     repair_rate: int = 100 * 1024 * 1024  # bytes a second; 0: nothing is repaired
     audit_period: float = 30 * 86400.0  # seconds in which each copy is read once
+    verify_reads: bool = True
 
 
 @frozen(kw_only=True)

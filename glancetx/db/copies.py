@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, literal, select, update
 
 from glancetx.db.claims import add_claim, drop_claim
@@ -15,11 +16,20 @@ from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, copies
 from glancetx.db.schema import image_locations, images
 from glancetx.domain.claim import Claim
-from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy
+from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy, expected_digest
 from glancetx.domain.image import Location, utc_now
 from glancetx.domain.status import ACTIVE, DEACTIVATED
 
 DETAIL: Final = 255  # characters
+LONG_AGO: Final = datetime(1970, 1, 1)
+
+
+@frozen
+class Known:
+    """What the auditor last found at a location; *since* is when it looked, or when the copy was made."""
+
+    state: str
+    since: datetime
 
 
 class Copies:
@@ -52,9 +62,13 @@ class Copies:
         found = await self._engine.read(_load, _select_copies().where(images.c.id == copy.image_id))
         return sorted((each for each in found if each.location.id != copy.location.id), key=lambda c: c.state != SOUND)
 
-    async def corrupt(self, locations: Iterable[Location]) -> set[int]:
-        """Which of these locations, by their ids, were found to have other bytes than they should."""
-        return await self._engine.read(_corrupt, [each.id for each in locations if each.id is not None])
+    async def known(self, locations: Iterable[Location]) -> dict[int, Known]:
+        """What is known of these locations, by their ids; of new ones, nothing is."""
+        return await self._engine.read(_known, [each.id for each in locations if each.id is not None])
+
+    async def doubt(self, image_id: str, location_ids: Sequence[int], detail: str) -> None:
+        """A reader got wrong bytes from these copies: one is corrupt; of several it is for the auditor to say which."""
+        await self._engine.interact(_doubt, image_id, location_ids, detail[:DETAIL], self._now())
 
     async def begin_repair(self, copy: Copy, claim: Claim) -> bool:
         """Note the claim; False if the copy is not damaged any more, is gone, or somebody works on the image."""
@@ -126,8 +140,7 @@ def _copy(
     digest: str | None,
     *found: Any,
 ) -> Copy:
-    if not (algorithm and digest):
-        algorithm, digest = ("md5", checksum) if checksum else (None, None)
+    algorithm, digest = expected_digest(algorithm, digest, checksum)
     state, audited_at, detail = found
     return Copy(
         image_id=image_id,
@@ -148,9 +161,19 @@ def _undisturbed(copy: Copy) -> tuple[ColumnElement[bool], ...]:
     return copies.c.location_id == copy.location.id, location.exists(), ~work.exists()
 
 
-def _corrupt(connection: Connection, location_ids: Sequence[int]) -> set[int]:
-    these = copies.c.location_id.in_(location_ids)
-    return set(connection.execute(select(copies.c.location_id).where(these, copies.c.state == CORRUPT)).scalars())
+def _known(connection: Connection, location_ids: Sequence[int]) -> dict[int, Known]:
+    these = select(copies.c.location_id, copies.c.state, copies.c.audited_at)
+    rows = connection.execute(these.where(copies.c.location_id.in_(location_ids)))
+    return {location_id: Known(state, audited_at) for location_id, state, audited_at in rows}
+
+
+def _doubt(connection: Connection, image_id: str, location_ids: Sequence[int], detail: str, now: datetime) -> None:
+    _enrol(connection)
+    one = len(location_ids) == 1
+    values = {"state": CORRUPT, "audited_at": now, "detail": detail} if one else {"audited_at": LONG_AGO}
+    work = select(claims.c.id).where(claims.c.image_id == image_id)
+    these = update(copies).where(copies.c.location_id.in_(location_ids), ~work.exists())
+    connection.execute(these.values(values))
 
 
 def _begin_repair(connection: Connection, copy: Copy, claim: Claim) -> bool:

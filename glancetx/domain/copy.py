@@ -16,6 +16,15 @@ MISSING: Final = "missing"  # the store says that nothing is there
 UNREADABLE: Final = "unreadable"  # the store does not say
 
 
+def expected_digest(
+    algorithm: str | None, digest: str | None, checksum: str | None
+) -> tuple[str, str] | tuple[None, None]:
+    """What the bytes of an image are compared with: its secure hash, else its md5, else nothing."""
+    if algorithm and digest:
+        return algorithm, digest
+    return ("md5", checksum) if checksum else (None, None)
+
+
 @frozen(kw_only=True)
 class Copy:
     """One location of an image, and what its bytes should be.

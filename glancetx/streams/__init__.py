@@ -1,5 +1,6 @@
 """How image data flows: sources, a tap with observers, and what blocking writers need. No store and no HTTP here."""
 
+from glancetx.streams.held_back import HeldBack
 from glancetx.streams.interfaces import IFileSource, IObserver
 from glancetx.streams.observers import Digest, Inspection, SizeLimit
 from glancetx.streams.sinks import Discard, Intake, gather
@@ -13,6 +14,7 @@ __all__ = [
     "Digest",
     "Discard",
     "FileSource",
+    "HeldBack",
     "IFileSource",
     "IObserver",
     "Inspection",

@@ -1,12 +1,13 @@
 """GET of image data: who may, which copy, and an open source of exactly the wanted bytes (api.md, A-110..A-112).
 
-A copy that is known to be corrupt is read by nobody.
+A copy that is known to be corrupt is read by nobody, and one that turns out to be is known from then on.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 
 from attrs import define, frozen
 from twisted.logger import Logger
@@ -17,6 +18,7 @@ from glancetx.cache.cache import ImageCache
 from glancetx.db.copies import Copies as AuditedCopies
 from glancetx.db.images import Images
 from glancetx.domain.context import RequestContext
+from glancetx.domain.copy import CORRUPT
 from glancetx.domain.errors import (
     DataNotFound,
     Forbidden,
@@ -31,6 +33,7 @@ from glancetx.domain.status import DEACTIVATED
 from glancetx.notifications.events import Events
 from glancetx.stores.registry import Stores
 from glancetx.streams import IFileSource
+from glancetx.transfer.proof import Proofs
 from glancetx.transfer.relay import Relay
 
 _log = Logger()
@@ -43,31 +46,41 @@ class Copies:
     image: Image
     _locations: tuple[Location, ...]
     _stores: Stores
+    _proofs: Proofs
+    _sound: Mapping[int, datetime]
 
     async def open(self, offset: int, length: int) -> IBodyProducer:
         """A source of these bytes from the first copy that can be opened.
 
         The caller must start or stop it. A copy that is shorter than the image is not used. If the store breaks off in
-        the middle, the next copy goes on where it ended.
+        the middle, the next copy goes on where it ended. A source of the whole image fails before its end if the bytes
+        are not those that were stored.
 
         :raises StoreError: what the last copy failed with.
         """
-        copies = deque(self._locations)
-        source = await self._open_next(copies, offset, length)
-        if not copies or IFileSource.providedBy(source):  # an open file does not go away, and sendfile wants it bare
-            return source
+        copies, used = deque(self._locations), list[Location]()
+        source = await self._open_next(copies, used, offset, length)
 
         async def reopen(delivered: int) -> IBodyProducer:
-            return await self._open_next(copies, offset + delivered, length - delivered)
+            return await self._open_next(copies, used, offset + delivered, length - delivered)
 
-        return Relay(source, reopen)
+        if copies and not IFileSource.providedBy(source):  # an open file does not go away, and sendfile wants it bare
+            source = Relay(source, reopen)
+        if (offset, length) == (0, self.image.size):
+            return self._proofs.proven(self.image, source, used, self._sound)
+        return source
 
-    async def _open_next(self, copies: deque[Location], offset: int, length: int) -> IBodyProducer:
-        """Take copies from the left until one can be opened."""
+    async def _open_next(
+        self, copies: deque[Location], used: list[Location], offset: int, length: int
+    ) -> IBodyProducer:
+        """Take copies from the left until one can be opened, which is added to those *used*."""
         failure: ImageServiceError = StoreUnavailable("There is no other copy of the data")
         while copies:
+            location = copies.popleft()
             try:
-                return await self._open(copies.popleft(), offset, length)
+                source = await self._open(location, offset, length)
+                used.append(location)
+                return source
             except StoreError as error:
                 _log.warn("image {image}: a copy cannot be read: {error!r}", image=self.image.id, error=error)
                 failure = error
@@ -140,6 +153,7 @@ class Downloads:
         self,
         images: Images,
         audited: AuditedCopies,
+        proofs: Proofs,
         policy: Policy,
         stores: Stores,
         events: Events,
@@ -149,7 +163,7 @@ class Downloads:
     ) -> None:
         self._multiple = multiple
         self._images = images
-        self._audited = audited
+        self._audited, self._proofs = audited, proofs
         self._cache = cache
         self._policy = policy
         self._stores = stores
@@ -186,12 +200,13 @@ class Downloads:
         return await (await self._copies(image)).open(0, image.size)
 
     async def _copies(self, image: Image, prefer: Sequence[str] = ()) -> Copies:
-        corrupt = await self._audited.corrupt(image.locations)
-        usable = [each for each in image.locations if each.id not in corrupt]
+        known = await self._audited.known(image.locations)
+        usable = [each for each in image.locations if each.id not in known or known[each.id].state != CORRUPT]
         locations = tuple(self._stores.by_weight(usable, prefer))
         if not locations:
             raise StoreUnavailable(f"The stored data of image {image.id} is damaged")
-        return Copies(image, locations, self._stores)
+        sound = {location_id: what.since for location_id, what in known.items()}
+        return Copies(image, locations, self._stores, self._proofs, sound)
 
     def _check_preferred(self, prefer: Sequence[str]) -> None:
         if not self._multiple:
