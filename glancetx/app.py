@@ -20,6 +20,7 @@ from glancetx.access.protections import Protections
 from glancetx.assembly.certificates import choose_certificates
 from glancetx.assembly.identity import Identity, choose_identity
 from glancetx.assembly.imports import ImportBuilder
+from glancetx.assembly.locations import AdditionBuilder
 from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.notifiers import choose_notifier
 from glancetx.assembly.stores import StoreBuilder
@@ -196,7 +197,26 @@ class ImageService(MultiService):
             signatures=signatures,
             plugins=import_steps,
         ).runner()
-        self._recovery = Recovery(images, self._claims, self._stores, self._staging, self._importing.resume)
+        adding = AdditionBuilder(
+            settings=settings,
+            reactor=reactor,
+            runs=runs,
+            images=images,
+            claims=self._claims,
+            policy=policy,
+            limits=limits,
+            stores=self._stores,
+            staging=self._staging,
+            locations=self.locations,
+            hashing=self._hashing,
+            events=events,
+            process=self._process,
+        )
+        self._adding = adding.runner()
+        self.additions = adding.additions(self._adding)
+        self._recovery = Recovery(
+            images, self._claims, self._stores, self._staging, self._importing.resume, self._adding.resume
+        )
         self.uploads = Uploads(
             reactor,
             images,
@@ -249,6 +269,7 @@ class ImageService(MultiService):
             self._staging,
             events,
             self._process.id,
+            self._adding.dismiss,
             forget,
             delayed=settings.scrub.delayed_delete,
         )
@@ -387,6 +408,7 @@ class ImageService(MultiService):
         yield "the connections to Keystone", self._identity.close
         yield "the connections to Barbican", self._keys.close
         yield "an import", self._importing.stop
+        yield "the addition of a location", self._adding.stop
         if self.cache is not None:
             yield "the image cache", self.cache.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
@@ -441,7 +463,7 @@ class ImageService(MultiService):
             DataRoom(self.uploads, self.downloads, self._responder, self._metrics, multiple=multiple),
             MembersRoom(self.sharing),
             TagsRoom(Tags(self.images)),
-            LocationsRoom(self.locations),
+            LocationsRoom(self.locations, self.additions),
             ActionsRoom(self.activation),
             SchemasRoom(schema),
             ImportsRoom(self.stages, self.imports, multiple=multiple),

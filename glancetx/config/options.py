@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from oslo_config import cfg, types
 
@@ -30,6 +31,8 @@ API = [
     cfg.IntOpt("image_location_quota", default=10, help="Most locations of an image; negative: no limit."),
     cfg.IntOpt("image_member_quota", default=128, help="Most members of an image; negative: no limit."),
     cfg.StrOpt("hashing_algorithm", default="sha512", help="Secure hash of image data; any name hashlib knows."),
+    cfg.BoolOpt("do_secure_hash", default=True, help="Read the data of a location that is added, and hash it."),
+    cfg.IntOpt("http_retries", default=3, min=0, help="How often reading it for that is tried again."),
     cfg.BoolOpt("show_image_direct_url", default=False, help="Show direct_url in image bodies."),
     cfg.BoolOpt("show_multiple_locations", default=False, help="Show locations in image bodies."),
     cfg.BoolOpt("allow_anonymous_access", default=False, help="Let callers without credentials read."),
@@ -86,15 +89,37 @@ DATABASE = [
     cfg.IntOpt("mysql_wsrep_sync_wait", help="What Galera nodes wait for before they answer; unset: server's default."),
 ]
 
+
+class Listed(types.List):
+    """A list that may stand in brackets, as Glance wants it."""
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
+            value = value.strip()[1:-1]
+        return super().__call__(value)
+
+
+TEXTS: Final = Listed(item_type=types.String(quotes=True))
+NUMBERS: Final = Listed(item_type=types.Integer(1, 65535))
+
 IMPORT_FILTERING = [
-    cfg.ListOpt("allowed_schemes", default=["http", "https"], help="Schemes of URLs that may be fetched."),
-    cfg.ListOpt("disallowed_schemes", default=[], help="Schemes that may not; only if allowed_schemes is empty."),
-    cfg.ListOpt("allowed_hosts", default=[], help="Hosts to fetch from, whatever their addresses; empty: all public."),
-    cfg.ListOpt("disallowed_hosts", default=[], help="Hosts not to fetch from; only if allowed_hosts is empty."),
-    cfg.ListOpt("allowed_ports", item_type=types.Integer(1, 65535), default=[80, 443], help="Ports to fetch from."),
-    cfg.ListOpt(
+    cfg.Opt("allowed_schemes", type=TEXTS, default=["http", "https"], help="Schemes of URLs that may be fetched."),
+    cfg.Opt(
+        "disallowed_schemes", type=TEXTS, default=[], help="Schemes that may not; only if allowed_schemes is empty."
+    ),
+    cfg.Opt(
+        "allowed_hosts",
+        type=TEXTS,
+        default=[],
+        help="Hosts to fetch from, whatever their addresses; empty: all public.",
+    ),
+    cfg.Opt(
+        "disallowed_hosts", type=TEXTS, default=[], help="Hosts not to fetch from; only if allowed_hosts is empty."
+    ),
+    cfg.Opt("allowed_ports", type=NUMBERS, default=[80, 443], help="Ports to fetch from."),
+    cfg.Opt(
         "disallowed_ports",
-        item_type=types.Integer(1, 65535),
+        type=NUMBERS,
         default=[],
         help="Ports not to fetch from; only if allowed_ports is empty.",
     ),

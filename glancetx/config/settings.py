@@ -87,6 +87,8 @@ class ImagesSettings:
     image_location_quota: int = 10
     image_member_quota: int = 128
     hashing_algorithm: str = "sha512"
+    do_secure_hash: bool = True  # the data of locations that clients add is read and hashed
+    http_retries: int = 3  # of reading it
     container_formats: tuple[str, ...] = CONTAINER_FORMATS
     disk_formats: tuple[str, ...] = DISK_FORMATS
     show_image_direct_url: bool = False

@@ -29,7 +29,7 @@ from glancetx.db.own_schema import claims
 from glancetx.db.rows import COLUMNS, read_image, select_images
 from glancetx.db.schema import images
 from glancetx.db.usage import check_begun, check_create, check_more, take_turn
-from glancetx.domain.claim import IMPORT, STAGE, Claim
+from glancetx.domain.claim import IMPORT, LOCATION, STAGE, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, Invalid, StatusConflict
 from glancetx.domain.image import Image, utc_now
@@ -321,7 +321,7 @@ def _delete(connection: Connection, image: Image, was: str, release: Claim | Non
     _update(connection, image.id, was, values)
     delete_children(connection, image.id, now, status)
     # Whoever fills it meanwhile finds that it may not any more, and stops; the reaper sees to what is left.
-    filling = (claims.c.image_id == image.id, claims.c.kind.in_((STAGE, IMPORT)))
+    filling = (claims.c.image_id == image.id, claims.c.kind.in_((STAGE, IMPORT, LOCATION)))
     connection.execute(update(claims).where(*filling).values(process=NOBODY))
     _release(connection, image.id, was, release)
 

@@ -22,8 +22,8 @@ from glancetx.db.own_schema import claims, imports
 from glancetx.db.rows import read_image, select_images
 from glancetx.db.schema import image_properties, images
 from glancetx.db.tasks import add_task, change_task, find_task
-from glancetx.db.usage import check_begun, take_turn
-from glancetx.domain.claim import DISCARD, Claim
+from glancetx.db.usage import check_begun, check_more, take_turn
+from glancetx.domain.claim import DELETE, DISCARD, LOCATION, Claim
 from glancetx.domain.errors import Conflict, ImportLost, StatusConflict
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.importing import ImportPlan, ImportRun
@@ -106,6 +106,19 @@ class ImportRuns:
     async def give_back(self, run: ImportRun, claim: Claim) -> None:
         """Leave it to any other process; this attempt does not count."""
         await self._engine.ensure(_give_back, run, claim)
+
+    async def attach(self, run: ImportRun, claim: Claim, was: str, change: Change, limits: Limits, more: int) -> Image:
+        """Keep how far *run* is, and change the image, whose owner has *more* bytes by that.
+
+        :raises StatusConflict: if the image's status is not *was* any more.
+        :raises LimitExceeded: if that is more than *limits* allow.
+        :raises ImportLost: if it is not ours any more. In all cases nothing is written.
+        """
+        return await self._engine.interact(_attach, run, claim, was, change, limits, more)
+
+    async def dismiss(self, image_id: str, process: str) -> bool:
+        """Give to nobody what is done to add a location to that image; tells whether another process was at it."""
+        return await self._engine.ensure(_dismiss, image_id, process)
 
     async def held(self, claim_ids: Collection[str], process: str) -> set[str]:
         """Which of these claims still are that process's."""
@@ -202,6 +215,9 @@ def _of_claim(connection: Connection, claim_id: str) -> ImportRun | None:
 
 
 def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: Collection[Claim]) -> ImportRun | None:
+    going = select(claims.c.id).where(claims.c.image_id == orphan.image_id, claims.c.kind == DELETE)
+    if connection.execute(going).first() is not None:  # when the image is gone, or stays after all, it is ended
+        return None
     ours = delete(claims).where(claims.c.id == orphan.id, claims.c.process == NOBODY)
     if connection.execute(ours).rowcount != 1:
         return None
@@ -234,6 +250,25 @@ def _note(connection: Connection, run: ImportRun, claim: Claim, change: Change |
         raise ImportLost(run.image_id)
     connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
     return image if change is None else save_image(connection, change(image), image.status, None, None)
+
+
+def _attach(
+    connection: Connection, run: ImportRun, claim: Claim, was: str, change: Change, limits: Limits, more: int
+) -> Image:
+    check_more(connection, claim.owner, limits, more)
+    _hold(connection, run, claim)
+    image = _lock_row(connection, run.image_id)
+    if image is None or image.status != was:
+        raise StatusConflict(run.image_id, was, None if image is None else image.status)
+    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+    return save_image(connection, change(image), image.status, None, None)
+
+
+def _dismiss(connection: Connection, image_id: str, process: str) -> bool:
+    mine = (claims.c.image_id == image_id, claims.c.kind == LOCATION, claims.c.process != NOBODY)
+    others = connection.execute(select(claims.c.id).where(*mine, claims.c.process != process)).first()
+    connection.execute(update(claims).where(*mine).values(process=NOBODY))
+    return others is not None
 
 
 def _tell(connection: Connection, run: ImportRun, claim: Claim, message: str, result: Any) -> None:

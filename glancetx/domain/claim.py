@@ -13,6 +13,7 @@ STAGE: Final = "stage"
 IMPORT: Final = "import"
 DISCARD: Final = "discard"
 SCRUB: Final = "scrub"
+LOCATION: Final = "location"
 
 
 @frozen(kw_only=True)
@@ -20,9 +21,10 @@ class Claim:
     """A note in the database, written before bytes move: *process* is doing *kind* to *image_id* in *store*.
 
     While a claim exists and its process lives, nobody else touches the image's data. If the process is dead, the
-    reaper undoes an upload, a staging or a repair, finishes a delete, goes on with an import, discards what an import
-    could not, and lets the scrubber begin again. *id* (32 hex digits) also names the attempt's temporary data in the
-    store. *store* is the store's identifier; an import may have several, and names none.
+    reaper undoes an upload, a staging or a repair, finishes a delete, goes on with an import or with the addition of a
+    location, discards what an import could not, and lets the scrubber begin again. *id* (32 hex digits) also names the
+    attempt's temporary data in the store. *store* is the store's identifier; an import may have several, and names
+    none; nor does the addition of a location.
 
     *reserved* bytes count as used by the project *owner* as long as the claim exists. If nobody knows yet how many
     it will need, *turn* tells which of the owner's claims began earlier.

@@ -8,12 +8,12 @@ the transaction that ends the claim stays.
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from glancetx.db.claims import Claims, Process
@@ -21,14 +21,34 @@ from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import Claim
 from glancetx.domain.errors import ImportLost
 from glancetx.domain.importing import GLANCE_DOWNLOAD, WEB_DOWNLOAD, ImportRun
-from glancetx.imports.importer import Importer
 from glancetx.imports.work import Work
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import Shielded
 from glancetx.transfer.staging import StagingArea
 
+T = TypeVar("T")
+
 WATCH: Final = 0.5  # seconds between two looks whether claims still are ours
 TELL: Final = 10  # looks between two reports of how far an import is
+
+
+class Performer(Protocol):
+    """Knows what is to be done: `glancetx.imports.importer.Importer` for imports."""
+
+    async def perform(self, work: Work) -> None:
+        """Do all of it. When this raises or is cancelled, nothing was published. :raises ImportLost: not ours."""
+
+    async def undoable(self, work: Work) -> bool:
+        """Whether nothing was published. :raises DatabaseUnavailable: if that cannot be found out now."""
+
+    async def fail(self, work: Work, error: BaseException) -> None:
+        """Undo what was done, and say why. :raises ImportLost: if it is not ours any more."""
+
+    async def clean(self, run: ImportRun, claim: Claim) -> None:
+        """Remove what the attempt under *claim* has stored."""
+
+    def leftovers(self, run: ImportRun, claim: Claim) -> list[Claim]:
+        """Claims to all that the attempt under *claim* may have stored, for the reaper."""
 
 
 class ImportRunner:
@@ -40,7 +60,7 @@ class ImportRunner:
         runs: ImportRuns,
         claims: Claims,
         staging: StagingArea,
-        importer: Importer,
+        importer: Performer,
         process: Process,
         at_once: int,
         size_cap: int,
@@ -104,6 +124,21 @@ class ImportRunner:
         while self._works:
             self._emptied = self._emptied or Deferred()
             await self._emptied
+
+    async def dismiss(self, image_id: str) -> None:
+        """Stop what adds a location to that image, here and in other processes, because its data is to be deleted.
+
+        If the data stays after all, it is gone on with later.
+        """
+        elsewhere = await self._runs.dismiss(image_id, self._process.id)
+        for work in [each for each in self._works.values() if each.run.image_id == image_id]:
+            ended: Deferred[None] = Deferred()
+            if work.done is not None:
+                work.done.addBoth(_passing, ended)
+                _cancel(work)
+                await ended
+        if elsewhere:
+            await deferLater(self._reactor, 2 * WATCH)
 
     async def _run(self, work: Work) -> None:
         try:
@@ -174,6 +209,11 @@ class ImportRunner:
         if self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
+
+
+def _passing(outcome: T, other: Deferred[None]) -> T:
+    other.callback(None)
+    return outcome
 
 
 def _cancel(work: Work) -> None:

@@ -142,7 +142,7 @@ class Locations:
     async def _replaced(self, image: Image, values: Sequence[Mapping[str, Any]]) -> Image:
         """Another order, or other metadata; only an image without locations can be given new ones."""
         if not image.locations:
-            self._check_number(len(values))
+            self.check_number(len(values))
             image = self._with_hashes(image, values)
             for value in values:
                 image = await self._with(image, value, len(image.locations))
@@ -155,14 +155,14 @@ class Locations:
     async def _added(self, image: Image, place: str, value: Mapping[str, Any]) -> Image:
         if place != "-" and not re.fullmatch(r"[0-9]{1,9}", place):
             raise Invalid("Invalid position for adding a location.")
-        self._check_number(len(image.locations) + 1)
+        self.check_number(len(image.locations) + 1)
         image = self._with_hashes(image, [value])
         return await self._with(image, value, len(image.locations) if place == "-" else int(place))
 
     async def _with(self, image: Image, value: Mapping[str, Any], place: int) -> Image:
         """*image* with one location more; the first one makes it active."""
         url = value["url"]
-        store, size = await self._look_up(url)
+        store, size = await self.look_up(url)
         location = Location(url=url, metadata={**value["metadata"], **store})
         if any((other.url, other.metadata) == (url, location.metadata) for other in image.locations):
             raise Invalid(f"The location {url} already exists")
@@ -171,7 +171,7 @@ class Locations:
             image = evolve(image.to(ACTIVE), size=size if image.size is None else image.size)
         return evolve(image, locations=tuple(places))
 
-    async def _look_up(self, url: str) -> tuple[Mapping[str, str], int]:
+    async def look_up(self, url: str) -> tuple[Mapping[str, str], int]:
         """What metadata tell of the store that reads *url*, and how many bytes are there.
 
         :raises Invalid: if no store reads it, if it is not the client's to tell, or if nothing is there.
@@ -187,7 +187,8 @@ class Locations:
             raise Invalid("Invalid location")
         return ({"store": store.identifier} if self._multiple else {}), size
 
-    def _check_number(self, number: int) -> None:
+    def check_number(self, number: int) -> None:
+        """:raises LimitExceeded: if an image may not have so many locations."""
         limit = self._settings.image_location_quota
         if 0 <= limit < number:
             raise LimitExceeded(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from jsonschema import Draft4Validator
+from jsonschema import Draft4Validator, Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 
 from glancetx.config.image_properties import FILE_NAME
@@ -213,6 +213,41 @@ def tasks_schema() -> dict[str, Any]:
         "properties": {"tasks": items, "schema": {"type": "string"}},
         "links": [{"rel": "describedby", "href": "{schema}"}],
     }
+
+
+def _new_location() -> dict[str, Any]:
+    """What is told of a location that is to be added (A-190)."""
+    hashes = {
+        "description": "The hash that the data has; without do_secure_hash it is believed.",
+        "type": "object",
+        "writeOnly": True,
+        "additionalProperties": False,
+        "properties": {
+            "os_hash_algo": {"type": "string", "maxLength": 64, "enum": ["sha1", "sha256", "sha512", "md5"]},
+            "os_hash_value": {"type": "string", "maxLength": 128},
+        },
+        "dependentRequired": {"os_hash_value": ["os_hash_algo"], "os_hash_algo": ["os_hash_value"]},
+    }
+    place = {"type": "string", "readOnly": True, "description": "Where the data lies"}
+    return {
+        "type": "object",
+        "description": "A new location, and the hash of its data",
+        "properties": {"url": place, "validation_data": hashes},
+        "required": ["url"],
+    }
+
+
+class LocationSchema:
+    """Checks what clients send of a location that is to be added."""
+
+    def __init__(self) -> None:
+        self._validator = Draft202012Validator({"name": "location", "properties": {"add_location": _new_location()}})
+
+    def check(self, document: Any) -> None:
+        """:raises Invalid: with the first offence."""
+        error = best_match(self._validator.iter_errors({"add_location": document}))
+        if error is not None:
+            raise Invalid(f"Provided object does not match schema 'location': {error}")
 
 
 class TaskSchema:

@@ -15,6 +15,7 @@ from glancetx.domain.claim import DELETE, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import ImageLocked, ImageNotFound, Invalid, InvalidTransition, StatusConflict, StoreError
 from glancetx.domain.image import Image
+from glancetx.domain.importing import LOCK
 from glancetx.domain.status import DELETED, IMPORTING, PENDING_DELETE, UPLOADING, check_transition
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
@@ -24,7 +25,10 @@ from glancetx.transfer.staging import StagingArea
 
 
 class Deletes:
-    """Removes images. *forget* is called with the id of each that is gone, and does not raise."""
+    """Removes images. *stop_readers* ends what reads the data of an image for the service's own purposes.
+
+    *forget* is called with the id of each that is gone, and does not raise.
+    """
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class Deletes:
         staging: StagingArea,
         events: Events,
         process: str,
+        stop_readers: Callable[[str], Awaitable[None]],
         forget: Callable[[str], Awaitable[None]] | None = None,
         *,
         delayed: bool = False,
@@ -49,6 +54,7 @@ class Deletes:
         self._events = events
         self._process = process
         self._delayed = delayed
+        self._stop_readers = stop_readers
 
     async def delete(self, context: RequestContext, image_id: str) -> None:
         """Remove the image and its data. If the process dies on the way, the reaper ends what was begun.
@@ -80,7 +86,7 @@ class Deletes:
 
     def _waits(self, image: Image) -> bool:
         """Whether the data is left to the scrubber (P-061)."""
-        return self._delayed and bool(image.locations)
+        return self._delayed and bool(image.locations) and image.status != IMPORTING
 
     async def _unstage(self, image: Image) -> None:
         """The image is gone; what cannot be removed now is left to the sweep of the staging area."""
@@ -107,6 +113,8 @@ class Deletes:
         async with undone_by(self._claims.abandon, claim):
             await self._claims.take(claim)
             reach("delete.claimed")
+            if LOCK in image.properties:
+                await self._stop_readers(image.id)
             await self._remove_data(image, claim)
             reach("delete.removed")
             await self._images.delete(image, was=image.status, release=claim)

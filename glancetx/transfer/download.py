@@ -29,7 +29,7 @@ from glancetx.domain.errors import (
     StoreUnavailable,
 )
 from glancetx.domain.image import Image, Location
-from glancetx.domain.status import DEACTIVATED
+from glancetx.domain.status import DEACTIVATED, IMPORTING
 from glancetx.notifications.events import Events
 from glancetx.stores.registry import Stores
 from glancetx.streams import IFileSource
@@ -184,7 +184,7 @@ class Downloads:
         if prefer:
             self._policy.check_image("download_from_store", context, image)
             self._check_preferred(prefer)
-        if not image.locations:
+        if not image.locations or image.status == IMPORTING:  # what is yet to be verified is nobody's
             raise NoData(f"Image {image_id} has no data")
         copies = await self._copies(image, prefer)
         size = image.size if image.size is not None else await copies.find_size()

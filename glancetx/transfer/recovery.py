@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from glancetx.db.claims import Claims
 from glancetx.db.images import Images
-from glancetx.domain.claim import DELETE, DISCARD, IMPORT, REPAIR, SCRUB, STAGE, UPLOAD, Claim
+from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCRUB, STAGE, UPLOAD, Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, UnknownStore
 from glancetx.domain.image import Image, Location
@@ -23,7 +23,10 @@ from glancetx.transfer.staging import StagingArea
 
 
 class Recovery:
-    """Finishes deletes, undoes uploads and stagings; imports that nobody works on are given to *resume*."""
+    """Finishes deletes, undoes uploads and stagings; imports that nobody works on are given to *resume*.
+
+    So is the addition of a location, to *resume_location*.
+    """
 
     def __init__(
         self,
@@ -32,12 +35,13 @@ class Recovery:
         stores: Stores,
         staging: StagingArea,
         resume: Callable[[Claim], Awaitable[None]],
+        resume_location: Callable[[Claim], Awaitable[None]],
     ) -> None:
         self._images = images
         self._claims = claims
         self._stores = stores
         self._staging = staging
-        self._resume = resume
+        self._resume, self._resume_location = resume, resume_location
         self._log = Logger()
 
     async def give_up(self, claim: Claim) -> bool:
@@ -59,6 +63,7 @@ class Recovery:
             DISCARD: self._discard,
             STAGE: self._undo_stage,
             IMPORT: self._resume,
+            LOCATION: self._resume_location,
             DELETE: self._finish_delete,
             SCRUB: self._claims.release,
         }

@@ -22,11 +22,12 @@ from glancetx.config.image_properties import FILE_NAME, USUAL
 from glancetx.config.loading import load_settings
 from glancetx.web.site import ImageSite
 from tests.integration.replaying import Ask, Side, report
-from tests.integration.scripts import discovery, edge, locations, protections
+from tests.integration.scripts import adding, discovery, edge, locations, protections
 from tests.integration.scripts.imports import IMPORTS
 from tests.integration.scripts.lists import LISTS
 from tests.integration.scripts.records import RECORDS
 from tests.services.glance import TRUSTING, RealGlance, find_venv, write_paste
+from tests.services.pages import serving
 
 OPTIONS = """
 [DEFAULT]
@@ -148,6 +149,21 @@ async def test_locations_by_policy(play: Play) -> None:
     files = {"policy.yaml": locations.RULES}
     options = f"{locations.OPTIONS}\n[oslo_policy]\npolicy_file = {{folder}}/policy.yaml"
     found = await play(locations.POLICED, more=options, files=files)
+    assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(("script", "options"), [(adding.ADDING, ""), (adding.BELIEVED, adding.BELIEVING)])
+async def test_adding_locations(play: Play, script: list[Ask], options: str) -> None:
+    """Data that others have put somewhere becomes an image's."""
+    with serving() as port:
+        stores = OPTIONS.replace("cheap:file", "cheap:file, web:http")
+        filters = f"[import_filtering_opts]\nallowed_hosts = [127.0.0.1, x]\nallowed_ports = [{port}, 80]\n"
+        found = await play(
+            adding.at(port, script),
+            options=f"{stores}[web]\nstore_description = web\n{filters}",
+            more=f"{locations.OPTIONS}\n{options}",
+        )
     assert not found, told(found)
 
 
