@@ -15,6 +15,7 @@ from glancetx.config.store_settings import (
     RbdSettings,
     S3Settings,
     SwiftSettings,
+    VmwareSettings,
 )
 from glancetx.interfaces import IStore
 from glancetx.runtime.threads import Threads
@@ -51,6 +52,8 @@ class StoreBuilder:
             return self._swift(settings)
         if isinstance(settings, RbdSettings):
             return self._rbd(settings)
+        if isinstance(settings, VmwareSettings):
+            return self._vmware(settings)
         return self._s3(settings)
 
     def _http(self, settings: HttpStoreSettings) -> IStore:
@@ -92,3 +95,16 @@ class StoreBuilder:
         client = HttpClient(self.reactor, TlsPolicy(ClientTlsSettings(cafile=settings.cafile)), Patience())
         retries, multiple = Retries(self.reactor), self.settings.stores.multiple
         return S3Store(settings, client, retries, self.hashing, multiple=multiple)
+
+    def _vmware(self, settings: VmwareSettings) -> IStore:
+        from glancetx.outgoing.client import HttpClient, Patience
+        from glancetx.outgoing.retries import Retries
+        from glancetx.outgoing.tls import TlsPolicy
+        from glancetx.stores.vmware import VmwareStore
+
+        trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure, fingerprint=settings.fingerprint)
+        client, retries = (
+            HttpClient(self.reactor, TlsPolicy(trust), Patience()),
+            Retries(self.reactor, settings.retries),
+        )
+        return VmwareStore(settings, client, retries, multiple=self.settings.stores.multiple)

@@ -137,6 +137,7 @@ class ClientTlsSettings:
     certfile: Path | None = None
     keyfile: Path | None = None  # None: the key is in certfile
     insecure: bool = False  # do not verify the peer
+    fingerprint: str | None = None  # SHA-256 of the one certificate that is accepted, in lower case hex
 
 
 @frozen(kw_only=True)

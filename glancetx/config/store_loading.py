@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -20,6 +21,8 @@ from glancetx.config.store_settings import (
     S3Settings,
     StoresSettings,
     SwiftSettings,
+    VmwareDatastore,
+    VmwareSettings,
 )
 from glancetx.config.swift_accounts import swift_accounts
 from glancetx.domain.errors import ConfigurationError
@@ -231,9 +234,41 @@ def swift(group: StoreGroup, identifier: str) -> SwiftSettings:
     )
 
 
+def vmware(group: StoreGroup, identifier: str) -> VmwareSettings:
+    cafile, fingerprint = group.path("vmware_ca_file"), group.vmware_server_fingerprint
+    if fingerprint and not re.fullmatch(r"[0-9a-fA-F]{64}", fingerprint.replace(":", "")):
+        raise ConfigurationError(f"[{group.name}] vmware_server_fingerprint: not a SHA-256 in hex")
+    folder = group.vmware_store_image_dir.strip("/")
+    if not folder or ".." in folder.split("/"):
+        raise ConfigurationError(f"[{group.name}] vmware_store_image_dir = {folder}: not a directory")
+    return VmwareSettings(
+        identifier=identifier,
+        host=group.required("vmware_server_host"),
+        username=group.required("vmware_server_username"),
+        password=group.required("vmware_server_password"),
+        datastores=tuple(datastore(group.name, text) for text in group.required("vmware_datastores")),
+        retries=group.vmware_api_retry_count,
+        poll_interval=group.vmware_task_poll_interval,
+        image_dir=group.vmware_store_image_dir,
+        cafile=cafile,
+        insecure=group.vmware_insecure and cafile is None,
+        fingerprint=fingerprint.replace(":", "").lower() if fingerprint else None,
+        **described(group),
+    )
+
+
+def datastore(where: str, text: str) -> VmwareDatastore:
+    """:raises ConfigurationError: unless *text* is ``datacenter_path:datastore[:weight]``."""
+    path, name, weight = ([part.strip() for part in text.rsplit(":", 2)] + ["", ""])[:3]
+    if not path or not name or not re.fullmatch(r"(-?\d+)?", weight, re.ASCII):
+        raise ConfigurationError(f"[{where}] vmware_datastores = {text}: not datacenter_path:datastore[:weight]")
+    return VmwareDatastore(datacenter=path, name=name, weight=int(weight or 0))
+
+
 BUILDERS: Final[dict[str, Callable[[StoreGroup, str], OtherSettings]]] = {
     "http": http,
     "rbd": rbd,
     "s3": s3,
     "swift": swift,
+    "vmware": vmware,
 }

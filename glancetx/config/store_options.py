@@ -131,7 +131,39 @@ SWIFT = [
     cfg.StrOpt("swift_store_project_id", help="Read for compatibility: the credential knows its project."),
 ]
 
-DRIVERS: Final[dict[str, list[cfg.Opt]]] = {"file": FILESYSTEM, "http": HTTP, "rbd": RBD, "s3": S3, "swift": SWIFT}
+VMWARE = [
+    cfg.StrOpt("vmware_server_host", help="vCenter or ESX host: a name or address, perhaps with a port."),
+    cfg.StrOpt("vmware_server_username", help="Who we are there."),
+    cfg.StrOpt("vmware_server_password", secret=True, help="Password of vmware_server_username."),
+    cfg.IntOpt("vmware_api_retry_count", default=10, min=1, help="How often a request that fails is repeated."),
+    cfg.IntOpt("vmware_task_poll_interval", default=5, min=1, help="Most seconds between two looks at a task."),
+    cfg.StrOpt("vmware_store_image_dir", default="/openstack_glance", help="Directory of the images in a datastore."),
+    cfg.BoolOpt(
+        "vmware_insecure",
+        default=False,
+        deprecated_name="vmware_api_insecure",
+        help="Do not verify the server; without effect if a file or a fingerprint is given.",
+    ),
+    cfg.StrOpt("vmware_ca_file", help="PEM file: the authorities the server is verified by."),
+    cfg.StrOpt(
+        "vmware_server_fingerprint",
+        help="SHA-256 of the server's certificate, in hex: no other is accepted, and nothing else is verified.",
+    ),
+    cfg.MultiStrOpt(
+        "vmware_datastores",
+        help="Where new images go, as datacenter_path:datastore[:weight]: the greatest weight that has room, and of "
+        "several of that weight the one with most room.",
+    ),
+]
+
+DRIVERS: Final[dict[str, list[cfg.Opt]]] = {
+    "file": FILESYSTEM,
+    "http": HTTP,
+    "rbd": RBD,
+    "s3": S3,
+    "swift": SWIFT,
+    "vmware": VMWARE,
+}
 """The options of each type of store that ``enabled_backends`` may name."""
 
 ALL: Final = [option for options in DRIVERS.values() for option in options]

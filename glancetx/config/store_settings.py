@@ -115,7 +115,44 @@ class RbdSettings:
     weight: int = 0
 
 
-OtherSettings = HttpStoreSettings | RbdSettings | S3Settings | SwiftSettings
+@frozen(kw_only=True)
+class VmwareDatastore:
+    """One place for new images: a datastore, and the path of its datacenter in the inventory."""
+
+    datacenter: str
+    name: str
+    weight: int = 0
+
+
+@frozen(kw_only=True)
+class VmwareSettings:
+    """A folder in datastores of VMware (stores.md, section 8). *fingerprint*: SHA-256 of the certificate, in hex."""
+
+    identifier: str = "vmware"
+    host: str
+    username: str
+    password: str = field(repr=False)
+    datastores: tuple[VmwareDatastore, ...]
+    retries: int = 10
+    poll_interval: float = 5.0  # seconds, the longest pause between two looks at a task
+    image_dir: str = "/openstack_glance"
+    cafile: Path | None = None
+    insecure: bool = False
+    fingerprint: str | None = None
+    description: str | None = None
+    weight: int = 0
+
+    @property
+    def folder(self) -> str:
+        return self.image_dir.strip("/")
+
+    @property
+    def netloc(self) -> str:
+        """The host as it stands in URLs."""
+        return f"[{self.host}]" if self.host.count(":") > 1 and not self.host.startswith("[") else self.host
+
+
+OtherSettings = HttpStoreSettings | RbdSettings | S3Settings | SwiftSettings | VmwareSettings
 
 
 @frozen(kw_only=True)

@@ -18,6 +18,7 @@ from glancetx.config.store_settings import (
     S3Settings,
     StoresSettings,
     SwiftSettings,
+    VmwareSettings,
 )
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import NotFound
@@ -131,6 +132,14 @@ def _(settings: SwiftSettings) -> Mapping[str, Any]:
     }
 
 
+@_properties.register
+def _(settings: VmwareSettings) -> Mapping[str, Any]:
+    return {
+        "image_dir": settings.image_dir,
+        "datastores": [f"{each.datacenter}:{each.name}:{each.weight}" for each in settings.datastores],
+    }
+
+
 def _kind(settings: FilesystemSettings | OtherSettings) -> str:
     kinds: dict[type, str] = {
         FilesystemSettings: "file",
@@ -138,5 +147,6 @@ def _kind(settings: FilesystemSettings | OtherSettings) -> str:
         RbdSettings: "rbd",
         S3Settings: "s3",
         SwiftSettings: "swift",
+        VmwareSettings: "vmware",
     }
     return kinds[type(settings)]

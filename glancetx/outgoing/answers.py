@@ -45,7 +45,12 @@ class Collected(Protocol):
 
 
 def end_connection(transport: Any) -> None:
-    """End the connection under a body, as hard as its transport can."""
+    """End the connection under a body, as hard as its transport can.
+
+    To lose it would not do: TLS would wait for the other side's farewell, which a paused connection never reads. The
+    proxy that twisted.web gives to a body knows no harder way, so what is behind it is asked.
+    """
+    transport = getattr(transport, "_producer", None) or transport
     end = getattr(transport, "abortConnection", None) or getattr(transport, "loseConnection", None)
     if end is not None:
         end()

@@ -202,7 +202,7 @@ class _Call:
     def _succeed(self, response: IResponse) -> None:
         if self._capturing is not None and not self._sent:
             self._capturing.abort()  # the answer came early: nobody is going to read the rest of the body
-        self._end()
+        self._end(stop=self._capturing is not None or self._sent)
         if self._given_up is not None or self.answered.called:
             response.deliverBody(_Dropped())
         if not self.answered.called:
@@ -217,10 +217,16 @@ class _Call:
         if not self.answered.called:
             self.answered.errback(self._given_up or error or _as_failed(failure))
 
-    def _end(self) -> None:
+    def _end(self, stop: bool = True) -> None:
+        """Nothing more is to happen. Unless *stop*, the rest of the body goes out.
+
+        Twisted closes a connection only when its request has ended; of one whose body was stopped it never would.
+        """
         self._disarm()
         if self._body is not None:
-            self._body.leave()
+            self._body.tell(lambda state: None)
+            if stop:
+                self._body.leave()
 
 
 class _Awaited(Deferred[IResponse]):

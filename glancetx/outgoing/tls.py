@@ -8,6 +8,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
@@ -23,6 +24,7 @@ REMEMBERED_HOSTS: Final = 64
 @implementer(IPolicyForHTTPS)
 class TlsPolicy:
     """For twisted's Agent: peers are verified, by *cafile* or by the system's authorities, unless *insecure*.
+    With a *fingerprint*, the certificate that has it is accepted, and no other.
 
     TLS 1.2 is the least. Files are read at once; a renewed one needs a restart.
 
@@ -30,7 +32,7 @@ class TlsPolicy:
     """
 
     def __init__(self, settings: ClientTlsSettings) -> None:
-        self._insecure = settings.insecure
+        self._unverified, self._fingerprint = settings.insecure or bool(settings.fingerprint), settings.fingerprint
         self._trust = platformTrust() if settings.cafile is None else _authorities(settings.cafile)
         self._own = _own_certificate(settings)
         self._creators: dict[str, Any] = {}
@@ -46,19 +48,21 @@ class TlsPolicy:
         return creator
 
     def _make(self, host: str) -> Any:
-        if self._insecure:
-            return _Unverified(host, self._own)
+        if self._unverified:
+            return _Unverified(host, self._own, self._fingerprint)
         return optionsForClientTLS(host, trustRoot=self._trust, extraCertificateOptions=dict(self._own))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Unverified:
-    """Connections to a peer that may be anybody: encrypted, and that is all."""
+    """Connections to a peer that may be anybody or, with a *fingerprint*, whoever has that certificate's key."""
 
-    def __init__(self, host: str, own: dict[str, Any]) -> None:
+    def __init__(self, host: str, own: dict[str, Any], fingerprint: str | None = None) -> None:
         self._name = None if _is_address(host) else host.encode("ascii")
         self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        if fingerprint is not None:
+            self._context.set_verify(SSL.VERIFY_PEER, _pinned(fingerprint))
         if own:
             self._context.use_certificate(own["certificate"])
             for certificate in own["extraCertChain"]:
@@ -70,6 +74,15 @@ class _Unverified:
         if self._name is not None:
             connection.set_tlsext_host_name(self._name)
         return connection
+
+
+def _pinned(fingerprint: str) -> Any:
+    """What OpenSSL asks about each certificate of a chain, the peer's own at last; its own opinion does not count."""
+
+    def accept(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, fine: int) -> bool:
+        return depth > 0 or certificate.to_cryptography().fingerprint(SHA256()).hex() == fingerprint
+
+    return accept
 
 
 def _is_address(host: str) -> bool:

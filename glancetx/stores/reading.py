@@ -21,7 +21,8 @@ async def read_object(
 ) -> IBodyProducer:
     """A source of what `IStore.get` was asked for, of an object of *size* bytes; opened, if there is anything to read.
 
-    When its connection breaks it goes on with another one, if the object's ETag still is the same.
+    When its connection breaks it goes on with another one, if the object's ETag, or else the time of its last change,
+    still is the same. A server that does not know ranges is read from the beginning, and cannot be gone on with.
 
     :raises DataNotFound: with the text *missing*, if the object is gone.
     :raises StoreUnavailable: if what comes is not what was asked for; and what *ask* raises.
@@ -31,18 +32,22 @@ async def read_object(
     if not wanted:
         return BytesSource(b"")
     tag: str | None = None
+    changed: str | None = None
 
     async def open_at(done: int) -> Answer:
-        nonlocal tag
+        nonlocal tag, changed
         first, last = offset + done, offset + wanted - 1
         answer = await ask({"Range": f"bytes={first}-{last}"} | ({"If-Match": tag} if tag else {}))
-        if answer.status != 206 or answer.length != last - first + 1:
+        whole = not done and answer.status == 200 and answer.length == size
+        part = answer.status == 206 and answer.length == last - first + 1
+        if not (whole or part) or (done and not tag and answer.header("Last-Modified") != changed):
             if answer.status < 300:
                 answer.drop()
             if answer.status == 404:
                 raise DataNotFound(missing)
             raise StoreUnavailable("The stored data is not what it was")
-        tag = answer.header("ETag")
+        tag, changed = answer.header("ETag"), answer.header("Last-Modified")
         return answer
 
-    return Download(await open_at(0), wanted, open_at, retries, stall)
+    begun = await open_at(0)
+    return Download(begun, wanted, open_at, retries, stall, skip=offset if begun.status == 200 else 0)

@@ -20,6 +20,7 @@ from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.retries import PASSING, Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.s3_signing import EMPTY, UNSIGNED, Signer
+from glancetx.stores.xml import parse
 
 _REGION: Final = re.compile(r"s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?")
 _BUCKET_IN_HOST: Final = re.compile(r"(?!.*-s3alias$)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -157,19 +158,6 @@ def sha256(chunks: Sequence[bytes]) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def parse(data: bytes) -> ElementTree.Element:
-    """XML without its namespaces.
-
-    :raises ElementTree.ParseError: if it is none, or brings declarations of its own, which no S3 server sends.
-    """
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise ElementTree.ParseError("declarations in a document")
-    root = ElementTree.fromstring(data)  # noqa: S314 - nothing is left in it that could expand
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-    return root
 
 
 def passing(fault: Fault) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from attrs import field, frozen
 
@@ -116,3 +116,49 @@ def rbd_prefix(fsid: str, pool: str) -> str:
 def rbd_url(fsid: str, pool: str, image: str, snapshot: str) -> str:
     """The location of a snapshot, as Glance, Nova and Cinder know it."""
     return f"{rbd_prefix(fsid, pool)}{quote(image, '')}/{quote(snapshot, '')}"
+
+
+@frozen
+class DatastorePlace:
+    """A file of a datastore. A host without a vCenter has locations without a *datacenter*."""
+
+    datacenter: str | None
+    datastore: str
+    path: str
+
+    @property
+    def name(self) -> str:
+        """What vSphere calls it."""
+        return f"[{self.datastore}] {self.path}"
+
+    @property
+    def query(self) -> str:
+        return urlencode({"dsName": self.datastore} | ({"dcPath": self.datacenter} if self.datacenter else {}))
+
+    @property
+    def target(self) -> str:
+        """Where it is on its server."""
+        return f"/folder/{quote(self.path)}?{self.query}"
+
+    def beside(self, ending: str) -> DatastorePlace:
+        """The file whose name has this *ending* after ours."""
+        return DatastorePlace(self.datacenter, self.datastore, self.path + ending)
+
+
+def datastore_url(netloc: str, place: DatastorePlace) -> str:
+    """The location of a file of a datastore, not quoted but for its query, as in Glance (S-100)."""
+    return f"vsphere://{netloc}/folder/{place.path}?{place.query}"
+
+
+def datastore_place(url: str) -> DatastorePlace:
+    """Take such a location apart; its server is not looked at.
+
+    :raises DataNotFound: if this is not such a location: nothing can be there.
+    """
+    scheme, _, rest = url.partition("://")
+    path, _, query = rest.partition("/")[2].partition("?")
+    found = parse_qs(query)
+    folder, _, inner = path.partition("/")
+    if scheme != "vsphere" or folder != "folder" or not inner or ".." in inner.split("/") or "dsName" not in found:
+        raise DataNotFound("The location is not that of a file in a datastore")
+    return DatastorePlace(found.get("dcPath", [None])[0], found["dsName"][0], inner)

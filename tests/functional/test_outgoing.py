@@ -186,7 +186,7 @@ def test_files_are_read_at_the_start(tmp_path: Path, insecure: bool) -> None:
     other = prepare_certificates(tmp_path / "other", ["127.0.0.1"])
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
-    bad: list[tuple[dict[str, Path], str]] = [
+    bad: list[tuple[dict[str, Any], str]] = [
         ({"cafile": tmp_path / "absent"}, "absent"),
         ({"cafile": nonsense}, "nonsense"),
         ({"certfile": nonsense}, "nonsense"),

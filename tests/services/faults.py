@@ -10,9 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from OpenSSL import SSL
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from glancetx.config.settings import ClientTlsSettings
+from glancetx.outgoing.tls import TlsPolicy
+from glancetx.standalone.certificates import CertificateFiles
 
 
 @frozen(kw_only=True)
@@ -42,21 +50,29 @@ Choice = Callable[[str, str], Fault | None]
 class Faults:
     """The proxy. *choose* may be replaced at any time; *requests* are those that came, as ``GET /x``."""
 
-    def __init__(self, reactor: Any, target: str) -> None:
+    def __init__(self, reactor: Any, target: str, files: CertificateFiles | None = None) -> None:
+        """With *files*, both sides speak TLS, and ours shows that certificate."""
         self.reactor = reactor
+        self._files = files
+        self.hidden: tuple[str, ...] = ()  # headers of requests that do not arrive
         self.choose: Choice = lambda method, path: None
         self.requests: list[str] = []
         self.open: set[Any] = set()
-        host, _, port = target.removeprefix("http://").partition(":")
-        self.target = TCP4ClientEndpoint(reactor, host, int(port))
+        host, _, port = target.rpartition("//")[2].partition(":")
+        self.target: Any = TCP4ClientEndpoint(reactor, host, int(port or 443))
+        if files is not None:
+            policy = TlsPolicy(ClientTlsSettings(insecure=True))
+            self.target = wrapClientTLS(policy.creatorForNetloc(host.encode(), int(port or 443)), self.target)
         self._port: Any = None
 
     async def start(self) -> str:
         """The URL to use in place of the server's."""
-        factory = Factory.forProtocol(_Front)
-        factory.faults = self  # type: ignore[attr-defined]
+        factory: Any = Factory.forProtocol(_Front)
+        factory.faults = self
+        if self._files is not None:
+            factory = TLSMemoryBIOFactory(_Server(self._files), False, factory, self.reactor)
         self._port = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(factory)
-        return f"http://127.0.0.1:{self._port.getHost().port}"
+        return f"{'http' if self._files is None else 'https'}://127.0.0.1:{self._port.getHost().port}"
 
     async def stop(self) -> None:
         await self._port.stopListening()
@@ -76,6 +92,19 @@ class Faults:
         self.choose = choose
 
 
+@implementer(IOpenSSLServerConnectionCreator)
+class _Server:
+    """Our side of TLS."""
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        self._context.use_certificate_chain_file(str(files.certificate))
+        self._context.use_privatekey_file(str(files.key))
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
 class _Front(Protocol):
     """The client's side."""
 
@@ -83,7 +112,8 @@ class _Front(Protocol):
     factory: Any
 
     def connectionMade(self) -> None:
-        self.faults: Faults = self.factory.faults
+        factory = getattr(self.factory, "wrappedFactory", self.factory)
+        self.faults: Faults = factory.faults
         self.faults.open.add(self)
         self.fault: Fault | None = None
         self.back: Any = None
@@ -101,7 +131,8 @@ class _Front(Protocol):
             method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             self.faults.requests.append(f"{method} {target}")
             self.fault = self.faults.choose(method, target)
-            head = re.sub(rb"\r\nConnection:[^\r]*", b"", head, flags=re.IGNORECASE)
+            for name in ("Connection", *self.faults.hidden):
+                head = re.sub(rb"\r\n%s:[^\r]*" % name.encode(), b"", head, flags=re.IGNORECASE)
             self._connect(head + b"\r\nConnection: close\r\n\r\n")
         self._body(data)
 

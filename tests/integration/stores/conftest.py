@@ -11,6 +11,7 @@ from tests.services.ceph import Ceph
 from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.objects import S3Server, SwiftServer, start_moto, start_swift
 from tests.services.programs import Processes
+from tests.services.vcsim import Vcenter, start_vcsim
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +53,9 @@ def ceph() -> Iterator[Ceph]:
     ceph.start()
     yield ceph
     ceph.stop()
+
+
+@pytest.fixture(scope="session")
+def vcenter(processes: Processes) -> Vcenter:
+    """A simulated vCenter."""
+    return start_vcsim(processes)

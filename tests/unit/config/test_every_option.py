@@ -22,6 +22,9 @@ ACCOUNT: Final = {"auth_url": "http://k", "username": "u", "password": "p", "pro
 APPLICATION: Final = {"auth_url": "http://k", "application_credential_id": "i", "application_credential_secret": "s"}
 SWIFT: Final = {"swift_store_auth_address": "http://k", "swift_store_user": "a:b", "swift_store_key": "k"}
 S3: Final = {f"s3_store_{name}": "x" for name in ("host", "bucket", "access_key", "secret_key")}
+VMWARE: Final = {"vmware_datastores": "a:b"} | {
+    f"vmware_server_{name}": "x" for name in ("host", "username", "password")
+}
 INTEGRITY: Final = {"s3_store_enable_data_integrity_protection": "true"}
 SUPPORTED: Final = {"s3_store_request_checksum_calculation": "when_supported"}
 
@@ -53,6 +56,7 @@ FILES: Final[list[Groups]] = [
     store("rbd"),
     store("swift", **SWIFT),
     store("swift", **SWIFT, swift_buffer_on_upload="true"),
+    store("vmware", **VMWARE),
     store("s3", **S3, **INTEGRITY),
     store("s3", **S3, **SUPPORTED),
     {"import_filtering_opts": {"allowed_schemes": "", "allowed_hosts": "", "allowed_ports": ""}},
@@ -67,6 +71,7 @@ SPECIAL: Final = {
     "filesystem_store_file_perm": "640",
     "allowed_networks": "10.0.0.0/8",
     "default_store": "http",
+    "vmware_server_fingerprint": "ab" * 32,
     "https_insecure": "true",
     "swift_store_auth_version": "1",
     "rabbit_login_method": "EXTERNAL",

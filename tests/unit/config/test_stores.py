@@ -9,7 +9,15 @@ import pytest
 
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import StoresSettings
-from glancetx.config.store_settings import MIB, HttpStoreSettings, RbdSettings, S3Settings, SwiftSettings
+from glancetx.config.store_settings import (
+    MIB,
+    HttpStoreSettings,
+    RbdSettings,
+    S3Settings,
+    SwiftSettings,
+    VmwareDatastore,
+    VmwareSettings,
+)
 from glancetx.domain.errors import ConfigurationError
 
 
@@ -176,7 +184,37 @@ def test_swift_accounts(tmp_path: Path) -> None:
     assert (second.application_credential_id, second.application_credential_secret) == ("17", "hidden")
 
 
+def test_vmware(tmp_path: Path) -> None:
+    """Datastores with and without a weight; a fingerprint in any spelling; a file of authorities means verifying."""
+    text = f"""
+        [DEFAULT]
+        enabled_backends = farm:vmware
+        [glance_store]
+        default_backend = farm
+        [farm]
+        vmware_server_host = 2001:db8::7
+        vmware_server_username = glance
+        vmware_server_password = hidden
+        vmware_datastores = Site/DC 0: fast store :70
+        vmware_datastores = DC1:slow
+        vmware_insecure = true
+        vmware_ca_file = /etc/vcenter.pem
+        vmware_server_fingerprint = {":".join(["AB"] * 32)}
+    """
+    vmware = stores(tmp_path, text).others[0]
+    assert isinstance(vmware, VmwareSettings)
+    assert vmware.datastores == (
+        VmwareDatastore(datacenter="Site/DC 0", name="fast store", weight=70),
+        VmwareDatastore(datacenter="DC1", name="slow"),
+    )
+    assert (vmware.netloc, vmware.folder) == ("[2001:db8::7]", "openstack_glance")
+    assert (vmware.insecure, vmware.fingerprint) == (False, "ab" * 32)
+    assert "hidden" not in repr(vmware)
+
+
 SWIFT = "[glance_store]\nstores = swift\ndefault_store = swift\n"
+VMWARE = "[glance_store]\nstores = vmware\ndefault_store = vsphere\n"
+ACCOUNT = "vmware_server_host = h\nvmware_server_username = u\nvmware_server_password = p\n"
 
 
 @pytest.mark.parametrize(
@@ -193,6 +231,12 @@ SWIFT = "[glance_store]\nstores = swift\ndefault_store = swift\n"
         ("[glance_store]\ndefault_store = s3", "not one of stores"),
         ("[glance_store]\nstores = cinder\ndefault_store = cinder", "cinder is not available"),
         ("[glance_store]\nstores = s3\ndefault_store = s3", "s3_store_host is not set"),
+        (VMWARE, "vmware_server_host is not set"),
+        (VMWARE + ACCOUNT, "vmware_datastores is not set"),
+        (VMWARE + ACCOUNT + "vmware_datastores = LocalDS", "not datacenter_path:datastore"),
+        (VMWARE + ACCOUNT + "vmware_datastores = DC0:LocalDS:heavy", "not datacenter_path:datastore"),
+        (VMWARE + "vmware_server_fingerprint = abcd", "not a SHA-256"),
+        (VMWARE + "vmware_store_image_dir = /", "not a directory"),
         ("[glance_store]\ns3_store_large_object_chunk_size = 4", "s3_store_large_object_chunk_size"),
         ("[glance_store]\nfilesystem_store_file_perm = 99", "not an octal number"),
         ("[glancetx]\nallowed_networks = 10.0.0.1/8", "allowed_networks"),

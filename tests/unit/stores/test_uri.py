@@ -8,7 +8,10 @@ import pytest
 
 from glancetx.domain.errors import DataNotFound, UnknownStore
 from glancetx.stores.uri import (
+    DatastorePlace,
     RbdPlace,
+    datastore_place,
+    datastore_url,
     file_path,
     file_url,
     object_place,
@@ -114,3 +117,27 @@ def test_no_rbd(url: str) -> None:
     """Other numbers of parts, or empty ones, are nothing where data could be."""
     with pytest.raises(DataNotFound):
         rbd_place(url)
+
+
+def test_datastores() -> None:
+    """Locations of VMware: as Glance writes them, and where that is on the server."""
+    place = DatastorePlace("Site/DC 0", "fast store", "my images/some-id")
+    url = "vsphere://vcenter:8443/folder/my images/some-id?dsName=fast+store&dcPath=Site%2FDC+0"
+    assert datastore_url("vcenter:8443", place) == url
+    assert datastore_place(url) == place
+    assert place.name == "[fast store] my images/some-id"
+    assert place.target == "/folder/my%20images/some-id?dsName=fast+store&dcPath=Site%2FDC+0"
+    assert datastore_place("vsphere://h/folder/i?dsName=d") == DatastorePlace(None, "d", "i")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("vsphere://h", "vsphere://h/folder/i", "vsphere://h/folder/?dsName=d", "vsphere://h/other/i?dsName=d"),
+        *("vsphere://h/folder/../i?dsName=d", "https://h/folder/i?dsName=d"),
+    ],
+)
+def test_no_datastores(url: str) -> None:
+    """What is not a location of a file in a datastore has no data."""
+    with pytest.raises(DataNotFound):
+        datastore_place(url)
