@@ -195,6 +195,7 @@ class ImageService(MultiService):
             events=events,
             process=self._process,
             signatures=signatures,
+            keystone=self._identity.keystone,
             plugins=import_steps,
         ).runner()
         adding = AdditionBuilder(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -11,7 +11,7 @@ from glancetx.config.settings import ClientTlsSettings, Settings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
-from glancetx.domain.importing import WEB_DOWNLOAD
+from glancetx.domain.importing import GLANCE_DOWNLOAD, WEB_DOWNLOAD
 from glancetx.imports.fill import Filler
 from glancetx.imports.flow import Flows
 from glancetx.imports.importer import Importer
@@ -25,6 +25,9 @@ from glancetx.stores.registry import Stores
 from glancetx.transfer.download import Downloads
 from glancetx.transfer.signature import Signatures
 from glancetx.transfer.staging import StagingArea
+
+if TYPE_CHECKING:
+    from glancetx.keystone import Keystone
 
 
 @frozen(kw_only=True)
@@ -44,6 +47,7 @@ class ImportBuilder:
     events: Events
     process: Process
     signatures: Signatures
+    keystone: Keystone | None = None
     plugins: Sequence[IImportStep] = ()
 
     def runner(self) -> ImportRunner:
@@ -80,12 +84,31 @@ class ImportBuilder:
         fetching: dict[str, Sequence[IImportStep]] = {}
         if WEB_DOWNLOAD in self.settings.imports.methods:
             fetching[WEB_DOWNLOAD] = self._web_download()
+        if GLANCE_DOWNLOAD in self.settings.imports.methods:
+            fetching[GLANCE_DOWNLOAD] = self._glance_download()
         return Flows(fetching=fetching, plugins=self.plugins)
 
     def _web_download(self) -> Sequence[IImportStep]:
         from glancetx.imports.steps.web_download import WebDownload
 
         return (WebDownload(self._fetcher(), self._receiver()),)
+
+    def _glance_download(self) -> Sequence[IImportStep]:
+        from glancetx.imports.steps.glance_download import GlanceDownload
+
+        prefixes = self.settings.imports.copied_properties
+        return (GlanceDownload(self._fetcher(), self._receiver(), self._finder(), prefixes, self.hashing),)
+
+    def _finder(self) -> Callable[[str, str, str], Awaitable[str | None]] | None:
+        if self.keystone is None:
+            return None
+        keystone = self.keystone
+
+        async def find(token: str, interface: str, region: str) -> str | None:
+            catalog = await keystone.catalog(token)
+            return None if catalog is None else catalog.endpoint("image", interface, region)
+
+        return find
 
     def _receiver(self) -> Any:
         from glancetx.imports.steps.receive import Receiver

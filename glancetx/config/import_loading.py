@@ -25,6 +25,7 @@ def import_settings(conf: Any, folder: Path, configured: bool) -> ImportSettings
         staging=staging_folder(conf, folder, configured),
         node_url=conf.worker_self_reference_url or conf.public_endpoint,
         at_once=conf.wsgi.task_pool_threads,
+        copied_properties=tuple(conf.glance_download_properties.extra_properties),
         task_time_to_live=conf.task.task_time_to_live,
     )
 

@@ -134,6 +134,14 @@ TASK = [
     cfg.IntOpt("task_time_to_live", default=48, min=0, help="Hours an ended task is kept."),
 ]
 
+GLANCE_DOWNLOAD = [
+    cfg.ListOpt(
+        "extra_properties",
+        default=["hw_", "trait:", "os_distro", "os_secure_boot", "os_type"],
+        help="How names of properties begin that glance-download copies.",
+    ),
+]
+
 WSGI = [
     cfg.IntOpt("task_pool_threads", default=16, min=1, help="Imports under way at a time in one process."),
 ]
@@ -204,6 +212,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "backend_defaults": [*ALL, *BACKEND],
     "task": TASK,
     "import_filtering_opts": IMPORT_FILTERING,
+    "glance_download_properties": GLANCE_DOWNLOAD,
     "wsgi": WSGI,
     "paste_deploy": PASTE_DEPLOY,
     "cors": CORS,

@@ -102,13 +102,15 @@ class ImportSettings:
     """Imports and their tasks.
 
     *staging* is where data waits to be imported; *node_url* where other nodes reach this one; *at_once* how many
-    imports go on in one process; *task_time_to_live* how many hours an ended task is kept.
+    imports go on in one process; *copied_properties* are prefixes of names that glance-download copies;
+    *task_time_to_live* how many hours an ended task is kept.
     """
 
     methods: tuple[str, ...] = ("glance-direct",)
     staging: Path = Path("/tmp/staging")  # noqa: S108 - the default of Glance
     node_url: str | None = None
     at_once: int = 16
+    copied_properties: tuple[str, ...] = ("hw_", "trait:", "os_distro", "os_secure_boot", "os_type")
     task_time_to_live: int = 48
 
 

@@ -15,7 +15,7 @@ WEB_DOWNLOAD: Final = "web-download"
 COPY_IMAGE: Final = "copy-image"
 GLANCE_DOWNLOAD: Final = "glance-download"
 METHODS: Final = (GLANCE_DIRECT, WEB_DOWNLOAD, COPY_IMAGE, GLANCE_DOWNLOAD)
-AVAILABLE: Final = (GLANCE_DIRECT, WEB_DOWNLOAD, COPY_IMAGE)
+AVAILABLE: Final = METHODS
 
 IMPORTING_TO: Final = "os_glance_importing_to_stores"
 FAILED: Final = "os_glance_failed_import"

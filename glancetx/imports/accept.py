@@ -88,6 +88,8 @@ class Imports:
         for name in ("container_format", "disk_format"):
             if getattr(image, name) is None:
                 raise Conflict(f"'{name}' needs to be set before import")
+        if request.method == GLANCE_DOWNLOAD:
+            check_remote(request)
         copying = request.method == COPY_IMAGE
         self._policy.check_image("copy_image" if copying else "modify_image", context, image)
         stores = self._choose_stores(request)
@@ -103,6 +105,9 @@ class Imports:
             multiple=self._multiple,
             must_succeed=request.must_succeed,
             uri=request.uri,
+            region=request.glance_region,
+            remote_id=request.glance_image_id,
+            interface=request.glance_service_interface,
             digests=request.digests,
             roles=tuple(sorted(context.roles)),
         )
@@ -195,3 +200,14 @@ def stores_without(image: Image, request: ImportRequest, stores: tuple[str, ...]
             if name in having:
                 raise Invalid(f"Image is already present at store '{name}'")
     return tuple(name for name in stores if name not in having)
+
+
+def check_remote(request: ImportRequest) -> None:
+    """:raises Invalid: if it is not told which image of which region (A-137)."""
+    for name in ("glance_region", "glance_image_id"):
+        if getattr(request, name) is None:
+            raise Invalid(f"'{name}' needs to be set for glance-download import method")
+    try:
+        uuid.UUID(request.glance_image_id)
+    except ValueError as error:
+        raise Invalid(f"Remote image id does not look like a UUID: {request.glance_image_id}") from error

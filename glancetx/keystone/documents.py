@@ -43,7 +43,7 @@ class Catalog:
     services: tuple[Any, ...] = ()
 
     def endpoint(self, service_type: str, interface: str, region: str | None = None) -> str | None:
-        """The URL of a service, without a slash at its end; the first one that fits.
+        """The URL of a service, without a slash at its end; the first one that fits, whatever the case of the region.
 
         :raises Malformed: if the catalog is not what Keystone's API promises.
         """
@@ -52,7 +52,8 @@ class Catalog:
                 for endpoint in _list(service, "endpoints"):
                     place = _text(endpoint, "region_id") or _text(endpoint, "region")
                     url = _text(endpoint, "url")
-                    if _text(endpoint, "interface") == interface and region in (None, place) and url:
+                    here = region is None or (place is not None and place.lower() == region.lower())
+                    if _text(endpoint, "interface") == interface and here and url:
                         return url.rstrip("/")
         return None
 

@@ -54,6 +54,16 @@ class Fetcher:
             answer, answer.length, reopen, self.retries, self.stall, whose="The server", error=SourceUnavailable
         )
 
+    async def read(self, url: str, secrets: Mapping[str, str] | None = None) -> bytes:
+        """The whole of a small document. :raises UrlRefused, SourceUnavailable: as `open`."""
+        answer = await self._request(url, {}, secrets)
+        if answer.status != 200:
+            raise refused(answer)
+        try:
+            return await answer.read()
+        except NoAnswer as error:
+            raise SourceUnavailable(f"The server sends {error}.") from error
+
     async def _request(self, url: str, asked: Mapping[str, str], secrets: Mapping[str, str] | None) -> Answer:
         headers = {"Accept-Encoding": "identity", **asked}
         tried = 0

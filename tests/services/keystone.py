@@ -105,11 +105,13 @@ class RealKeystone(UwsgiServer):
     def user_id(self, name: str) -> str:
         return str(self._find("user", name)["id"])
 
-    def add_endpoint(self, service_type: str, url: str) -> None:
+    def add_endpoint(self, service_type: str, url: str, region: str = REGION) -> None:
         """Put a service into the catalog."""
+        if region != REGION:
+            self.admin("PUT", f"/regions/{region}", {"region": {}})
         service = self._create("service", {"type": service_type, "name": service_type})
         for interface in ("public", "internal"):
-            place = {"service_id": service["id"], "interface": interface, "url": url, "region_id": REGION}
+            place = {"service_id": service["id"], "interface": interface, "url": url, "region_id": region}
             self._create("endpoint", place)
 
     def add_credential(self, user: str, name: str, rules: list[dict[str, str]] | None = None) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -22,6 +22,7 @@ from glancetx.transfer.staging import StagingArea
 from glancetx.transfer.upload import known_length
 
 Open = Callable[[], Awaitable[IBodyProducer]]
+Observers = Callable[[], Sequence[IObserver]]
 TRIES: Final = 3  # from the beginning, if a server breaks off and cannot go on
 
 
@@ -36,8 +37,12 @@ class Receiver:
     settings: DownloadSettings
     size_cap: int
 
-    async def receive(self, job: ImportJob, open_source: Open, expected: int | None = None) -> StepDone:
+    async def receive(
+        self, job: ImportJob, open_source: Open, expected: int | None = None, observers: Observers = tuple
+    ) -> StepDone:
         """Stage what *open_source* opens, which is *expected* bytes, if that is known. On failure nothing is left.
+
+        *observers* makes those which shall see the bytes, too, anew for each try.
 
         A server that broke off and cannot go on is asked for everything again, a few times.
 
@@ -46,7 +51,7 @@ class Receiver:
         tries = 1
         while True:
             try:
-                size = await self._stage(job, await open_source(), expected)
+                size = await self._stage(job, await open_source(), expected, observers)
             except BrokenOff:
                 if tries == TRIES:
                     raise
@@ -54,14 +59,14 @@ class Receiver:
             else:
                 return StepDone(path=self.staging.folder / job.image.id, change=_sized(size))
 
-    async def _stage(self, job: ImportJob, source: IBodyProducer, expected: int | None) -> int:
+    async def _stage(self, job: ImportJob, source: IBodyProducer, expected: int | None, more: Observers) -> int:
         length = known_length(source)
         try:
             if length is not None and length > self.size_cap:
                 raise ImageTooLarge
             if None not in (length, expected) and length != expected:
                 raise SourceUnavailable(f"{length} bytes are offered, {expected} are expected.")
-            observers = await self._observers(job, length)
+            observers = [*await self._observers(job, length), *more()]
             await self.staging.remove(job.image.id)  # of an attempt that was killed when it had just ended
         except BaseException:
             source.stopProducing()
