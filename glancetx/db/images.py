@@ -5,12 +5,12 @@ Writes are conditional on the status the caller knows; whoever comes second is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
 from attrs import evolve
-from sqlalchemy import Connection, Dialect, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from glancetx.db.children import (
@@ -22,16 +22,18 @@ from glancetx.db.children import (
     reconcile_tags,
 )
 from glancetx.db.claims import NOBODY, add_claim, drop_claim
-from glancetx.db.dialects import alive, as_kept, exactly, fetch_row, nulls_are_smallest
+from glancetx.db.dialects import alive, as_kept, exactly
 from glancetx.db.engine import Engine
-from glancetx.db.filters import complete, select_marker, select_page, visible_by_id
+from glancetx.db.filters import visible_by_id
 from glancetx.db.own_schema import claims
+from glancetx.db.pages import read_page
+from glancetx.db.prepared import Prepared, prepare_query
 from glancetx.db.rows import COLUMNS, read_image, select_images
 from glancetx.db.schema import images
 from glancetx.db.usage import check_begun, check_create, check_more, take_turn
 from glancetx.domain.claim import IMPORT, LOCATION, STAGE, Claim
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, Invalid, StatusConflict
+from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, StatusConflict
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.limits import UNLIMITED, Limits
 from glancetx.domain.query import ImageQuery
@@ -162,45 +164,23 @@ def _create(connection: Connection, image: Image, limits: Limits) -> Image:
 def _get(connection: Connection, context: RequestContext, image_id: str) -> Image:
     if is_wide(image_id):
         raise ImageNotFound(image_id)
-    statement, parameters = _compiled_get(connection.dialect, context.is_admin)
-    row = fetch_row(connection, statement, parameters({"wanted": image_id, "project": context.project_id}))
+    query = _one_image(connection.dialect, context.is_admin)
+    row = query.first(connection, {"wanted": image_id, "project": context.project_id})
     if row is None:
         raise ImageNotFound(image_id)
     return read_image(connection, row)
 
 
 @cache
-def _compiled_get(dialect: Dialect, is_admin: bool) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
-    """The query behind `get` as text, and how to order its parameters: most requests ask it, so it is made once."""
+def _one_image(dialect: Dialect, is_admin: bool) -> Prepared:
     statement = select_images().where(exactly(images.c.id, bindparam("wanted", None)), alive(images))
     if not is_admin:
         statement = statement.where(visible_by_id(bindparam("project", None)))
-    return _compile(statement, dialect)
-
-
-def _compile(statement: Select[Any], dialect: Dialect) -> tuple[str, Callable[[Mapping[str, Any]], Any]]:
-    compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    fixed = {name: value for name, value in compiled.params.items() if value is not None}
-    order = compiled.positiontup
-
-    def parameters(values: Mapping[str, Any]) -> Any:
-        given = {**values, **fixed}
-        return given if order is None else tuple([given[name] for name in order])
-
-    return str(compiled), parameters
+    return prepare_query(statement, dialect)
 
 
 def _list(connection: Connection, context: RequestContext, query: ImageQuery) -> ImageList:
-    sort = complete(query.sort)
-    marker = None
-    if query.marker is not None:
-        found = connection.execute(select_marker(context, query.marker, sort)).mappings().first()
-        if found is None:
-            raise Invalid(f"No image found with ID {query.marker}")
-        marker = dict(found)
-    small_nulls = nulls_are_smallest(connection.dialect)
-    page = select_page(context, query, sort, marker, small_nulls=small_nulls)
-    return [read_image(connection, row) for row in connection.execute(page).all()]
+    return [read_image(connection, row) for row in read_page(connection, context, query)]
 
 
 def save_image(

@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from glancetx.db.dialects import nulls_are_smallest
 from glancetx.db.engine import Engine
 from glancetx.db.metadef_rows import (
     TAGS,
@@ -167,7 +166,7 @@ def _page(connection: Connection, namespace: Namespace, query: MetadefQuery) -> 
     page = TAGS.of(namespace).order_by(*ordering(TAGS.table, query.sort)).limit(query.limit)
     if query.marker is not None:
         marker = dict(_find(connection, TAGS, namespace, query.marker)._mapping)
-        page = page.where(behind(TAGS.table, query.sort, marker, small_nulls=nulls_are_smallest(connection.dialect)))
+        page = page.where(behind(TAGS.table, query.sort, marker, connection.dialect))
     return [TAGS.read(row) for row in connection.execute(page)]
 
 

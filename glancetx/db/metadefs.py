@@ -12,7 +12,6 @@ from attrs import evolve
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
-from glancetx.db.dialects import nulls_are_smallest
 from glancetx.db.engine import Engine
 from glancetx.db.metadef_rows import (
     CHILDREN,
@@ -184,7 +183,7 @@ def _list(connection: Connection, context: RequestContext, query: MetadefQuery) 
     if query.marker is not None:
         marker = _get(connection, context, query.marker)
         row = dict(connection.execute(select(table).where(table.c.id == marker.id)).mappings().one())
-        conditions.append(behind(table, query.sort, row, small_nulls=nulls_are_smallest(connection.dialect)))
+        conditions.append(behind(table, query.sort, row, connection.dialect))
     page = select(table).where(*conditions).order_by(*ordering(table, query.sort)).limit(query.limit)
     namespaces = [to_namespace(row) for row in connection.execute(page)]
     associations = associations_of(connection, [each.id for each in namespaces])

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-OWN_HEAD: Final = "0005"
+OWN_HEAD: Final = "0006"
 VERSION_TABLE: Final = "glancetx_alembic_version"
 
 metadata = MetaData()

@@ -79,7 +79,7 @@ def to_image(row: Sequence[Any]) -> Image:
     """With the URLs of locations as they are kept.
 
     :raises JSONDecodeError: if the database could not aggregate what belongs to the image."""
-    created_at = _moment(row[16])
+    created_at = moment(row[16])
     return Image(
         id=row[0],
         status=row[1],
@@ -98,14 +98,14 @@ def to_image(row: Sequence[Any]) -> Image:
         protected=bool(row[14]),
         os_hidden=bool(row[15]),
         created_at=created_at,
-        updated_at=created_at if row[17] is None else _moment(row[17]),
+        updated_at=created_at if row[17] is None else moment(row[17]),
         properties={name: value for _, name, value in _children(row[18])},
         tags=tuple(dict.fromkeys([value for _, value in _children(row[19])])),
         locations=tuple([_location(*child) for child in _children(row[20])]),
     )
 
 
-def _moment(value: Any) -> datetime:
+def moment(value: Any) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 

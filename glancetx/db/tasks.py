@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import evolve
 from sqlalchemy import ColumnElement, Connection, Select, insert, select, update
 
-from glancetx.db.dialects import alive, nulls_are_smallest
+from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
 from glancetx.db.paging import behind, ordering
 from glancetx.db.schema import task_info, tasks
@@ -117,7 +117,7 @@ def _list(connection: Connection, context: RequestContext, query: TaskQuery) -> 
     page = page.where(*(tasks.c[name] == value for name, value in query.equal.items()))
     if query.marker is not None:
         marker = _marker(connection, context, query.marker)
-        page = page.where(behind(tasks, sort, marker, small_nulls=nulls_are_smallest(connection.dialect)))
+        page = page.where(behind(tasks, sort, marker, connection.dialect))
     page = page.order_by(*ordering(tasks, sort)).limit(query.limit)
     return [_task(row) for row in connection.execute(page).mappings()]
 

@@ -204,7 +204,7 @@ def as_glance_reads(image: Image, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def dump(connection: Connection) -> dict[str, Any]:
-    """Everything SQLite knows of Glance's tables, whatever words they were made with."""
+    """Everything SQLite knows of Glance's tables, whatever words they were made with; not the indexes that are ours."""
 
     def ask(pragma: str) -> list[Any]:
         return [tuple(row) for row in connection.exec_driver_sql(f"PRAGMA {pragma}")]
@@ -222,6 +222,7 @@ def dump(connection: Connection) -> dict[str, Any]:
                 tuple(row[2] for row in ask(f"index_info({index})")),
             )
             for _, index, unique, *_ in ask(f"index_list({name})")
+            if not index.startswith("glancetx")
         }
         found[name] = {
             "columns": {

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from glancetx.db.dialects.choice import make_pools
-from glancetx.db.dialects.expressions import alive, exactly, folds_letters, json_rows, nulls_are_smallest, unindexed
+from glancetx.db.dialects.expressions import (
+    alive,
+    beginning,
+    enters_by_rows,
+    exactly,
+    folds_letters,
+    json_rows,
+    nulls_are_smallest,
+    unindexed,
+)
 from glancetx.db.dialects.pools import Fault, Pool, Pools
-from glancetx.db.dialects.statements import as_kept, fetch_row, lock_schema
+from glancetx.db.dialects.statements import as_kept, lock_schema
 
 __all__ = [
     "Fault",
@@ -13,8 +22,9 @@ __all__ = [
     "Pools",
     "alive",
     "as_kept",
+    "beginning",
+    "enters_by_rows",
     "exactly",
-    "fetch_row",
     "folds_letters",
     "json_rows",
     "lock_schema",

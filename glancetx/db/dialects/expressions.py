@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Dialect, Table, bindparam, false
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import Boolean, Text
 
+BEGINNING: Final = 100
+"""Characters of a property's value that are indexed."""
+
 
 def nulls_are_smallest(dialect: Dialect) -> bool:
     """Whether NULL sorts before every value, and not behind it. Indexes have that order, so it is kept."""
     return dialect.name != "postgresql"
+
+
+def enters_by_rows(dialect: Dialect) -> bool:
+    """Whether an index of several columns is entered by ``(a, b) > (x, y)``, and not by its parts joined with OR."""
+    return dialect.name != "mysql"
 
 
 def folds_letters(dialect: Dialect) -> bool:
@@ -45,6 +53,23 @@ def _json_rows_mysql(element: json_rows, compiler: Any, **kwargs: Any) -> str:
 @compiles(json_rows, "postgresql")
 def _json_rows_postgresql(element: json_rows, compiler: Any, **kwargs: Any) -> str:
     return f"CAST(json_agg(json_build_array({compiler.process(element.clauses, **kwargs)})) AS TEXT)"
+
+
+class beginning(FunctionElement[str]):  # noqa: N801
+    """As much of a text as is in an index, where a database cannot have all of it there (`BEGINNING` characters)."""
+
+    inherit_cache = True
+    name = "beginning"
+
+
+@compiles(beginning)
+def _beginning(element: beginning, compiler: Any, **kwargs: Any) -> str:
+    return str(compiler.process(element.clauses, **kwargs))  # others find it by the whole text
+
+
+@compiles(beginning, "postgresql")
+def _beginning_postgresql(element: beginning, compiler: Any, **kwargs: Any) -> str:
+    return f"left({compiler.process(element.clauses, **kwargs)}, {BEGINNING})"
 
 
 class unindexed(FunctionElement[Any]):  # noqa: N801

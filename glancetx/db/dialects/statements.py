@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -39,17 +39,3 @@ def lock_schema(connection: Connection) -> Iterator[None]:
 def as_kept(connection: Connection, time: datetime) -> datetime:
     """*time* as this database keeps it: Glance's columns in MySQL have no fraction of a second."""
     return time.replace(microsecond=0) if connection.dialect.name == "mysql" else time
-
-
-def fetch_row(connection: Connection, statement: str, parameters: Any) -> Any:
-    """On a connection that only reads: the first row of a statement in the driver's own words, or None.
-
-    That takes a third of SQLAlchemy's time for one. A single statement is a transaction of its own if none has begun.
-    Raises the driver's errors, which the engine knows as well.
-    """
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(statement, parameters)
-        return cursor.fetchone()
-    finally:
-        cursor.close()

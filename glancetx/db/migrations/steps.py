@@ -5,10 +5,11 @@ MariaDB and MySQL commit at every change of a table, so a process that dies with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from alembic import op
-from sqlalchemy import Column, Index, inspect
+from sqlalchemy import Column, Index, inspect, text
 
 
 def add_table(name: str, *columns: Column[Any] | Index) -> None:
@@ -24,8 +25,15 @@ def add_column(table: str, column: Column[Any]) -> None:
         op.add_column(table, column)
 
 
-def add_index(name: str, table: str, *columns: Any) -> None:
-    """A new index on a table that is there."""
-    present = {found["name"] for found in inspect(op.get_bind()).get_indexes(table)}
-    if name not in present:
-        op.create_index(name, table, list(columns))
+def add_index(name: str, table: str, *columns: Any, prefix: Mapping[str, int] | None = None) -> None:
+    """A new index on a table that is there. *prefix*: of which columns only so many characters, since there is no
+    limit to what is in them; SQLite has none either.
+    """
+    connection = op.get_bind()
+    if name in {found["name"] for found in inspect(connection).get_indexes(table)}:
+        return
+    lengths = dict(prefix or {})
+    words = list(columns)
+    if connection.dialect.name == "postgresql":
+        words = [text(f"left({each}, {lengths[each]})") if each in lengths else each for each in columns]
+    op.create_index(name, table, words, mysql_length=lengths)

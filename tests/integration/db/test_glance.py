@@ -96,7 +96,7 @@ def settings(synced: Glance) -> DatabaseSettings:
 
 
 def dump(connection: Connection) -> Dump:
-    """All that the database knows of Glance's tables."""
+    """All that the database knows of Glance's tables; not the indexes that are ours."""
     return dump_mysql(connection) if connection.dialect.name == "mysql" else dump_postgresql(connection)
 
 
@@ -111,7 +111,8 @@ def dump_mysql(connection: Connection) -> Dump:
             ((_, created),) = rows(connection, f"SHOW CREATE TABLE {name}")
             lines = {line.strip(" ,") for line in re.sub(r"AUTO_INCREMENT=\d+ ", "", created).split("\n")}
             # Glance's images have two checks left that its first schema made by the way: booleans are 0 or 1.
-            found[name] = {line for line in lines if not (name == "images" and "CHECK (" in line)}
+            lines = {line for line in lines if not (name == "images" and "CHECK (" in line)}
+            found[name] = {line for line in lines if not line.startswith("KEY `glancetx_")}
     return found
 
 

@@ -13,7 +13,7 @@ from tests.services.mariadb import MariaDb
 from tests.unit.db import test_listing
 from tests.unit.db.test_listing import *
 
-del test_plans, test_null_is_smallest, test_equal_is_exact
+del test_null_is_smallest, test_equal_is_exact
 
 
 @pytest_twisted.ensureDeferred

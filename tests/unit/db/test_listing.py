@@ -17,7 +17,6 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from glancetx.db.engine import Engine
-from glancetx.db.filters import complete, select_page
 from glancetx.db.images import Images
 from glancetx.db.paging import Sort
 from glancetx.domain.context import RequestContext, service_context
@@ -317,22 +316,3 @@ async def test_paging(images: Images, rank: Callable[[Any], Any]) -> None:
         blockingCallFromThread(reactor, lambda: ensureDeferred(check(fields, whole, limit)))  # type: ignore[arg-type]
 
     await deferToThread(hold)  # Hypothesis knows plain functions only
-
-
-@pytest_twisted.ensureDeferred
-async def test_plans(engine: Engine, images: Images) -> None:
-    """No query looks for an image's children by what nearly all rows have in common."""
-    query = ImageQuery(limit=9, tags=("a",), properties={"b": "c"})
-    statements = [select_page(context, query, complete(query.sort), None, small_nulls=True) for context in (ADMIN, US)]
-
-    def explain(connection: Connection) -> str:
-        plans = []
-        for statement in statements:
-            sql = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
-            plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
-        return "\n".join(plans)
-
-    plan = await engine.read(explain)
-    assert "deleted" not in plan
-    assert "image_id=?" in plan
-    assert "created_at_image_idx" in plan

@@ -95,9 +95,11 @@ def test_every_step_can_be_taken_again() -> None:
 
 
 def test_glance_only(settings: DatabaseSettings) -> None:
-    """To a database that only Glance has used, our tables are added and nothing else."""
+    """To a database that only Glance has used, our tables and indexes are added and nothing else."""
     drop = (*own_schema.metadata.tables, own_schema.VERSION_TABLE)
     transact(settings, run, *(f"DROP TABLE {name}" for name in drop))
+    indexes = transact(settings, run, "SELECT name FROM sqlite_master WHERE name LIKE 'glancetx%'")
+    transact(settings, run, *(f"DROP INDEX {name}" for (name,) in indexes))
     transact(settings, run, "INSERT INTO metadef_resource_types VALUES (1, 'kept', 0, '2026-01-01', NULL)")
     before = transact(settings, dump)
     assert transact(settings, look).need is Need.EXPAND

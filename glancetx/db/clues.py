@@ -1,0 +1,82 @@
+"""What leads to images from rows of other tables: a tag, a property, a membership.
+
+Such a clue may lead to a few images or to nearly all. So it is followed if it leads to few, and else asked of each
+image that the order of the list brings along: in both cases little is read, however many images there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from attrs import frozen
+from sqlalchemy import BindParameter, ScalarSelect, Select, Table, false, func, literal, select
+
+from glancetx.db.dialects import alive, beginning, exactly, unindexed
+from glancetx.db.paging import Condition
+from glancetx.db.schema import image_members, image_properties, image_tags, images
+from glancetx.domain.query import ImageQuery
+from glancetx.domain.text import is_wide
+
+FEW: Final = 500
+"""So many rows are read and sorted; of 100,000 images that takes about as long as to look for 25 of them in order."""
+
+Given = str | BindParameter[Any]
+"""A value, or the name under which it is given later."""
+
+
+@frozen(eq=False)
+class Clue:
+    """The images that have a row in *table* for which *where* holds; that it lives is part of it.
+
+    *asked*: the same, in words for one image after the other.
+    """
+
+    table: Table
+    where: tuple[Condition, ...]
+    asked: tuple[Condition, ...]
+
+    def found(self) -> Select[Any]:
+        """The ids of the images, some of them perhaps several times."""
+        return select(self.table.c.image_id).where(*self.where)
+
+    def holds(self) -> Condition:
+        """Whether it is so of an image; asked of one after the other, which EXISTS need not be."""
+        mine = self.table.c.image_id == images.c.id
+        return select(self.table.c.id).where(mine, *self.asked).limit(1).scalar_subquery().is_not(None)
+
+
+def clues_in(query: ImageQuery) -> Iterator[Clue]:
+    """All of them must hold."""
+    for tag in query.tags:
+        yield _tag(tag)
+    for name, value in query.properties.items():
+        yield _property(name, value)
+
+
+def _tag(tag: str) -> Clue:
+    table = image_tags
+    where = (false() if is_wide(tag) else table.c.value == tag, table.c.deleted == false())
+    return Clue(table, where, where)
+
+
+def _property(name: str, value: str) -> Clue:
+    table = image_properties
+    if is_wide(name) or is_wide(value):
+        return Clue(table, (false(),), (false(),))
+    named, same = table.c.name == name, table.c.value == value
+    indexed = beginning(table.c.value) == beginning(literal(value))
+    return Clue(table, (named, same, indexed, alive(table)), (named, unindexed(table.c.value) == value, alive(table)))
+
+
+def shared_with(project: Given, status: Given) -> Clue:
+    """The images shared with *project*, which has answered with *status*, or in any way if that is ``all``."""
+    table = image_members
+    answered = () if isinstance(status, str) and status == "all" else (table.c.status == status,)
+    where = (exactly(table.c.member, project), table.c.deleted == false(), *answered)
+    return Clue(table, where, where)
+
+
+def size(clue: Clue) -> ScalarSelect[int]:
+    """How many rows it has, counted up to one more than `FEW`."""
+    return select(func.count()).select_from(clue.found().limit(FEW + 1).subquery()).scalar_subquery()

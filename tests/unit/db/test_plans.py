@@ -1,0 +1,154 @@
+"""Lists read by indexes, in order: what they cost does not grow with the number of images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any, Final
+
+import pytest_twisted
+from attrs import frozen
+from sqlalchemy import Connection, text
+
+from glancetx.db.engine import Engine
+from glancetx.db.filters import complete
+from glancetx.db.pages import filtered_page, plain_page, read_page
+from glancetx.db.prepared import Prepared, prepare_query
+from glancetx.domain.context import RequestContext, service_context
+from glancetx.domain.query import ImageQuery
+from tests.bench.catalogue import US, fill
+
+ADMIN: Final = service_context()
+USER: Final = RequestContext(project_id=US)
+KEYS: Final = ("created_at", "updated_at", "name", "size", "status", "id")
+MANY: Final = 900
+"""So many images that what they have in common is on more than a few, and what is rare is not."""
+CHILDREN: Final = ("image_properties", "image_tags", "image_members", "image_locations")
+
+
+@frozen
+class Access:
+    """How rows of a table are read: by which index (None: all of them), and whether they are sorted afterwards."""
+
+    table: str
+    index: str | None
+    ordered: bool
+
+
+def explain(connection: Connection, query: Prepared, values: Mapping[str, Any]) -> list[Access]:
+    """How the database would go about *query*."""
+    name = connection.dialect.name
+    words = {"sqlite": "EXPLAIN QUERY PLAN", "mysql": "EXPLAIN", "postgresql": "EXPLAIN (FORMAT JSON)"}[name]
+    rows = Prepared(f"{words} {query.text}", query.fixed, query.order).all(connection, values)
+    if name == "sqlite":
+        return list(_sqlite(rows))
+    if name == "mysql":
+        return list(_mysql(rows))
+    plan = rows[0][0]
+    return list(_postgresql((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"], ordered=True))
+
+
+def _sqlite(rows: Any) -> Iterator[Access]:
+    sorting = {parent for _, parent, _, detail in rows if detail.startswith("USE TEMP B-TREE FOR ORDER BY")}
+    for _, parent, _, detail in rows:
+        words: list[str] = detail.split()
+        if words[0] in ("SEARCH", "SCAN") and words[1] in ("images", *CHILDREN):
+            index = words[words.index("INDEX") + 1] if "INDEX" in words else None
+            yield Access(words[1], index, ordered=parent not in sorting)
+
+
+def _mysql(rows: Any) -> Iterator[Access]:
+    for _, _, table, _, _, key, *_, extra in rows:
+        if table in ("images", *CHILDREN):
+            yield Access(table, key, ordered="filesort" not in extra)
+
+
+def _postgresql(node: Any, *, ordered: bool) -> Iterator[Access]:
+    if "Sort" in node["Node Type"]:
+        ordered = False
+    elif node["Node Type"] == "Limit":
+        ordered = True
+    if (table := node.get("Relation Name")) is not None:
+        yield Access(table, node.get("Index Name"), ordered=ordered)
+    for below in node.get("Plans", ()):
+        yield from _postgresql(below, ordered=ordered)
+
+
+def prefer_indexes(connection: Connection) -> None:
+    """In PostgreSQL, which rightly reads the whole of so small a table; the others know no better."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET jit = off"))  # it would compile what is made to look dear
+        for method in ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin"):
+            connection.execute(text(f"SET enable_{method} = off"))
+
+
+def accesses(connection: Connection, context: RequestContext, query: ImageQuery, *, deep: bool) -> list[Access]:
+    """How a page of a list without filters is read: the first one, or one that is *deep* in the list."""
+    sort, marker = complete(query.sort), None
+    if deep:
+        row = read_page(connection, context, query)[-1]
+        keys = ["id", "status", "name", "size", "created_at", "updated_at"]
+        position = dict(zip(keys, (row[0], row[1], row[2], row[7], row[16], row[17]), strict=True))
+        marker = {key: position[key] for key, _ in sort}
+    page, values = plain_page(connection, context, query, sort, marker)
+    assert page is not None
+    return explain(connection, page, values)
+
+
+def sorted_by(key: str, direction: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, direction) for name in dict.fromkeys((key, "created_at", "id")))
+
+
+@pytest_twisted.ensureDeferred
+async def test_plain(engine: Engine) -> None:
+    """Under each sort key, in both directions, the first page and a later one are read in the order of an index."""
+
+    def check(connection: Connection) -> None:
+        prefer_indexes(connection)
+        for context, key, direction, deep in product((ADMIN, USER), KEYS, ("asc", "desc"), (False, True)):
+            query = ImageQuery(limit=9, sort=sorted_by(key, direction))
+            found = accesses(connection, context, query, deep=deep)
+            told = f"{context.is_admin} {key} {direction} {deep}: {found}"
+            assert all(access.index for access in found), told
+            walks = [
+                access for access in found if access.index and access.index.startswith(("glancetx_v", "glancetx_o"))
+            ]
+            assert len(walks) >= (3 if context.is_admin else 2), told
+            assert all(access.ordered for access in walks), told
+            assert {str(access.index).split("_", 2)[2] for access in walks} == {key}, told
+
+    await engine.interact(fill, 100)
+    await engine.read(check)
+
+
+FILTERED: Final = (
+    # what is asked for, and the indexes that must be used, among others
+    (ImageQuery(limit=9, tags=("rare",)), {"glancetx_tags"}),
+    (ImageQuery(limit=9, properties={"rare": "yes"}), {"glancetx_properties"}),
+    (ImageQuery(limit=9, properties={"rare": "yes", "architecture": "x86_64"}), {"glancetx_properties"}),
+    (ImageQuery(limit=9, properties={"architecture": "x86_64"}), {"glancetx_visibility_created_at"}),
+    (ImageQuery(limit=9, equal={"owner": US}), {"glancetx_owner_created_at"}),
+    (ImageQuery(limit=9, equal={"name": "x"}), {"glancetx_visibility_name"}),
+    (ImageQuery(limit=9, equal={"status": "queued"}), {"glancetx_visibility_status"}),
+    (ImageQuery(limit=9, equal={"status": "active"}, sort=sorted_by("name", "asc")), {"glancetx_visibility_name"}),
+)
+
+
+@pytest_twisted.ensureDeferred
+async def test_filtered(engine: Engine) -> None:
+    """What leads to a few images is followed; otherwise lists are read in order. No table is read as a whole."""
+
+    def check(connection: Connection) -> None:
+        prefer_indexes(connection)
+        for context, (query, wanted) in product((ADMIN, USER), FILTERED):
+            page = filtered_page(connection, context, query, complete(query.sort), None)
+            assert page is not None
+            found = explain(connection, prepare_query(page, connection.dialect), {})
+            indexes = {access.index for access in found}
+            assert None not in indexes, (query, found)
+            assert indexes >= wanted, (query, found)
+            assert "ix_images_deleted" not in indexes, (query, found)
+
+    await engine.interact(fill, MANY)
+    await engine.read(check)
