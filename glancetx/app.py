@@ -62,6 +62,7 @@ from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
 from glancetx.services.leader import Leader
 from glancetx.services.periodic import PeriodicService
+from glancetx.services.placer import Placer
 from glancetx.services.presence import Presence
 from glancetx.services.pulse import Pulse
 from glancetx.services.reaper import Reaper
@@ -298,6 +299,10 @@ class ImageService(MultiService):
         pending = PendingDeletes(self._engine)
         self.scrubber = Scrubber(reactor, pending, Scrubs(pending, self._stores, self._process.id), settings.scrub)
         self._background.append(Leader(reactor, leases, "scrubber", self.scrubber))
+        writable = [name for name in self._stores.identifiers if not self._stores.get(name).read_only]
+        self.placer = Placer(reactor, images, self.imports.copy, settings.audit.rules, writable)
+        if settings.audit.rules and self._multiple:
+            self._background.append(Leader(reactor, leases, "placer", self.placer))
         if settings.audit.audit_rate:
             self._background.append(Leader(reactor, leases, "auditor", self.auditor))
         if settings.audit.repair_rate:

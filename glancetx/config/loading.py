@@ -40,6 +40,7 @@ from glancetx.config.settings import (
 from glancetx.config.store_loading import register_stores, stores_settings
 from glancetx.domain.addresses import FetchRules
 from glancetx.domain.errors import ConfigurationError
+from glancetx.domain.placement import Rule
 
 CONFIG_NAMES = ("glance-image-import.conf", "glance-api.conf")
 
@@ -103,7 +104,7 @@ def load_settings(
         formats=pick(FormatSettings, conf.image_format),
         images=images_settings(conf, custom_properties(folders)),
         imports=import_settings(conf, folder, configured),
-        audit=pick(AuditSettings, own),
+        audit=audit_settings(conf),
         scrub=pick(ScrubSettings, conf),
         cache=cache_settings(conf, pipeline, authentication),
         certificates=certificate_settings(conf),
@@ -153,6 +154,13 @@ def pick(settings: type[Any], source: Any) -> Any:
     """An instance of *settings* whose fields have the values of the options of the same name."""
     values = {field.name: getattr(source, field.name) for field in fields(settings)}
     return settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def audit_settings(conf: Any) -> AuditSettings:
+    """:raises ConfigurationError: if a rule cannot be understood."""
+    names = {field.name for field in fields(AuditSettings)} - {"rules"}
+    rules = tuple(Rule.parse(text) for text in repeated(conf, "replication_rule", "glancetx"))
+    return AuditSettings(rules=rules, **{name: conf.glancetx[name] for name in names})
 
 
 def repeated(conf: Any, name: str, group: str) -> tuple[str, ...]:

@@ -175,6 +175,10 @@ GLANCETX = [
         default=True,
         help="Compare images with their digests while they are downloaded whole; files only if they were touched.",
     ),
+    cfg.MultiStrOpt(
+        "replication_rule",
+        help="CONDITIONS -> STORES: where images are copied to; may be repeated, the first that fits an image counts.",
+    ),
     cfg.FloatOpt("audit_period", default=30 * 86400.0, min=0, help="Seconds in which it reads every copy once."),
     cfg.ListOpt(
         "metrics_sources",

@@ -16,6 +16,7 @@ from glancetx.config.image_properties import CustomProperties
 from glancetx.config.store_settings import FilesystemSettings as FilesystemSettings
 from glancetx.config.store_settings import StoresSettings as StoresSettings
 from glancetx.domain.addresses import FetchRules
+from glancetx.domain.placement import Rule
 
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
@@ -236,6 +237,7 @@ class AuditSettings:
     repair_rate: int = 100 * 1024 * 1024  # bytes a second; 0: nothing is repaired
     audit_period: float = 30 * 86400.0  # seconds in which each copy is read once
     verify_reads: bool = True
+    rules: tuple[Rule, ...] = ()  # in which stores images should be
 
 
 @frozen(kw_only=True)

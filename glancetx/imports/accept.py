@@ -13,7 +13,7 @@ from glancetx.db.claims import Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import IMPORT, Claim
-from glancetx.domain.context import RequestContext
+from glancetx.domain.context import RequestContext, service_context
 from glancetx.domain.errors import Conflict, Invalid, UrlRefused
 from glancetx.domain.image import Image
 from glancetx.domain.importing import (
@@ -112,6 +112,21 @@ class Imports:
             roles=tuple(sorted(context.roles)),
         )
         await self._begin(context, image, request, await self._with_certificate(context, image, plan))
+
+    async def copy(self, image: Image, stores: Sequence[str]) -> None:
+        """Begin to copy an active image to *stores*, for the service itself: as `accept`, without asking who may.
+
+        :raises ImageNotFound, Conflict, LimitExceeded: if the image is not what it was, or there is no room for it.
+        """
+        request = ImportRequest(
+            method=COPY_IMAGE,
+            document={"method": {"name": COPY_IMAGE}, "stores": list(stores)},
+            stores=tuple(stores),
+            must_succeed=False,
+        )
+        check_status(image, COPY_IMAGE)
+        plan = ImportPlan(method=COPY_IMAGE, stores=tuple(stores), multiple=self._multiple, must_succeed=False)
+        await self._begin(service_context(), image, request, plan)
 
     async def _with_certificate(self, context: RequestContext, image: Image, plan: ImportPlan) -> ImportPlan:
         """Whoever works on the import later may not read the certificate: only who asks for it may."""
