@@ -283,7 +283,7 @@ class ImageService(MultiService):
         definitions = build_metadefs(self._engine, policy, notifier, settings.images)
         self.metadefs, self._metadef_rooms = definitions.namespaces, definitions.rooms
         self.presence = Presence(reactor, self._claims, self._process)
-        self.reaper = Reaper(reactor, self._claims, self._recovery)
+        self.reaper = Reaper(reactor, self._claims, self._recovery, images, settings.stuck_after)
         self.auditor = Auditor(reactor, copies, self._stores, self._hashing, settings.audit)
         throttle = Throttle(reactor, settings.audit.repair_rate or math.inf)
         repairs = Repairs(copies, self._stores, self._recovery, self._hashing, throttle, self._process.id)
@@ -299,8 +299,7 @@ class ImageService(MultiService):
         pending = PendingDeletes(self._engine)
         self.scrubber = Scrubber(reactor, pending, Scrubs(pending, self._stores, self._process.id), settings.scrub)
         self._background.append(Leader(reactor, leases, "scrubber", self.scrubber))
-        writable = [name for name in self._stores.identifiers if not self._stores.get(name).read_only]
-        self.placer = Placer(reactor, images, self.imports.copy, settings.audit.rules, writable)
+        self.placer = Placer(reactor, images, self.imports.copy, settings.audit.rules, self._stores.to_fill())
         if settings.audit.rules and self._multiple:
             self._background.append(Leader(reactor, leases, "placer", self.placer))
         if settings.audit.audit_rate:

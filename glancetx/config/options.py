@@ -175,6 +175,12 @@ GLANCETX = [
         default=True,
         help="Compare images with their digests while they are downloaded whole; files only if they were touched.",
     ),
+    cfg.FloatOpt(
+        "stuck_after",
+        default=86400.0,
+        min=0,
+        help="Seconds after which an image that a dead Glance was filling is queued again; 0: never.",
+    ),
     cfg.MultiStrOpt(
         "replication_rule",
         help="CONDITIONS -> STORES: where images are copied to; may be repeated, the first that fits an image counts.",

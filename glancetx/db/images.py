@@ -5,7 +5,8 @@ Writes are conditional on the status the caller knows; whoever comes second is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, Sta
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.limits import UNLIMITED, Limits
 from glancetx.domain.query import ImageQuery
-from glancetx.domain.status import DELETED, PENDING_DELETE, QUEUED, SAVING, UPLOADING
+from glancetx.domain.status import DELETED, IMPORTING, PENDING_DELETE, QUEUED, SAVING, UPLOADING
 from glancetx.domain.text import is_wide
 
 ImageList = list[Image]
@@ -134,6 +135,12 @@ class Images:
         whether it was.
         """
         return await self._engine.ensure(_requeue, claim)
+
+    async def release_stuck(self, seconds: float) -> Sequence[str]:
+        """Queue the images again that nobody claims and nothing has happened to for so long, although they are being
+        filled; returns their ids. What Glance has stored of them is not known to anybody.
+        """
+        return await self._engine.ensure(_release_stuck, utc_now() - timedelta(seconds=seconds))
 
     async def delete(self, image: Image, was: str, release: Claim | None = None, *, later: bool = False) -> None:
         """Mark the image, and all that belongs to it, as deleted, if its status still is *was* (D-049).
@@ -293,6 +300,23 @@ def _requeue(connection: Connection, claim: Claim) -> bool:
     status = UPLOADING if claim.kind == STAGE else SAVING
     unfinished = (images.c.id == claim.image_id, images.c.status == status, alive(images))
     return connection.execute(update(images).where(*unfinished).values(values)).rowcount == 1
+
+
+def _release_stuck(connection: Connection, before: datetime) -> list[str]:
+    work = select(claims.c.id).where(claims.c.image_id == images.c.id)
+    stuck = (
+        images.c.status.in_((SAVING, IMPORTING)),  # what is uploading may wait for its import as long as it likes
+        images.c.updated_at < before,
+        alive(images),
+        ~work.exists(),
+    )
+    found = list(connection.execute(select(images.c.id).where(*stuck)).scalars())
+    values = {"status": QUEUED, "updated_at": as_kept(connection, utc_now()), **dict.fromkeys(_OF_DATA)}
+    released = []
+    for image_id in found:
+        if connection.execute(update(images).where(images.c.id == image_id, *stuck).values(values)).rowcount == 1:
+            released.append(image_id)
+    return released
 
 
 def _delete(connection: Connection, image: Image, was: str, release: Claim | None, status: str) -> None:

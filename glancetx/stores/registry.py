@@ -32,6 +32,11 @@ class Stores:
         """The ids of all stores, in the order of the configuration."""
         return tuple(self._stores)
 
+    def to_fill(self) -> list[str]:
+        """The ids of all stores that can be written to: the default one, then the heaviest first."""
+        writable = [name for name, store in self._stores.items() if not store.read_only]
+        return sorted(writable, key=lambda name: (name != self.default.identifier, -self._weights.get(name, 0)))
+
     async def start(self) -> None:
         """Start every store; if one cannot start, those that have are stopped again.
 
