@@ -17,6 +17,7 @@ from twisted.web.resource import IResource
 from glancetx.access.limits import OptionLimits
 from glancetx.access.policy import Policy
 from glancetx.access.protections import Protections
+from glancetx.assembly.caching import CacheParts
 from glancetx.assembly.certificates import choose_certificates
 from glancetx.assembly.identity import Identity, choose_identity
 from glancetx.assembly.imports import ImportBuilder
@@ -44,6 +45,7 @@ from glancetx.imports.accept import Imports
 from glancetx.interfaces import IAuthenticator, IImportStep, ILimits, INotifier, IStore
 from glancetx.notifications.events import Events
 from glancetx.operations.activation import Activation
+from glancetx.operations.cache import CacheAccess
 from glancetx.operations.images import Catalog
 from glancetx.operations.locations import Locations
 from glancetx.operations.members import Sharing
@@ -81,6 +83,7 @@ from glancetx.transfer.signature import Signatures
 from glancetx.transfer.stage import Stages
 from glancetx.transfer.staging import StagingArea
 from glancetx.transfer.upload import Uploads
+from glancetx.web.cache import CacheRoom
 from glancetx.web.data import DataRoom
 from glancetx.web.discovery import VersionedResource, VersionsRoom, announced
 from glancetx.web.images import ImagesRoom
@@ -275,6 +278,7 @@ class ImageService(MultiService):
             forget,
             delayed=settings.scrub.delayed_delete,
         )
+        self._caching = self._build_caching(images, policy)
         self.sharing = Sharing(images, Members(self._engine), policy, events, quota=settings.images.image_member_quota)
         self.consumption = Consumption(Usages(self._engine), limits)
         self.activation = Activation(images, policy, events, forget)
@@ -306,6 +310,7 @@ class ImageService(MultiService):
             self._background.append(Leader(reactor, leases, "auditor", self.auditor))
         if settings.audit.repair_rate:
             self._background.append(Leader(reactor, leases, "replicator", self.replicator))
+        self._background += self._caching.periodic
         self.probes = ProbesRoom(settings.middleware.health, self._files)
         self._requests = Ongoing()
         entries = configured_entries(settings.stores) if stores is None else given_entries(stores)
@@ -350,7 +355,8 @@ class ImageService(MultiService):
     @property
     def works(self) -> dict[str, PeriodicService]:
         """The background services whose `run_once` a command may call, by name."""
-        works = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber)
+        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber)
+        works: Sequence[PeriodicService] = [*own, *self._caching.services]
         return {work.name_of_work: work for work in works}
 
     def statuses(self) -> dict[str, dict[str, Any]]:
@@ -442,6 +448,13 @@ class ImageService(MultiService):
 
         return build_cache(self.settings.cache, self._engine, self._files, self._hashing, self._reactor)
 
+    def _build_caching(self, images: Images, policy: Policy) -> CacheParts:
+        if self.cache is None:
+            return CacheParts([CacheRoom(CacheAccess(None, images, policy))])
+        from glancetx.assembly.cache import build_caching
+
+        return build_caching(self.cache, images, self.downloads, policy, self._reactor)
+
     def _build_router(self, authenticator: IAuthenticator, schema: ImageSchema) -> Router:
         settings = self.settings
         router = Router(
@@ -476,6 +489,7 @@ class ImageService(MultiService):
             UsageRoom(self.consumption),
             InfoRoom(self._directory, self.imports.methods),
             *self._metadef_rooms,
+            *self._caching.rooms,
             versions,
             self.probes,
             MetricsRoom(settings.middleware.metrics, partial(self._files.run, self._metrics.exposed)),

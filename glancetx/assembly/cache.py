@@ -1,4 +1,4 @@
-"""The image cache, with the driver that settings choose."""
+"""The image cache, with the driver that settings choose, its API, and what looks after it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from glancetx.access.policy import Policy
+from glancetx.assembly.caching import CacheParts
 from glancetx.cache.cache import ImageCache
 from glancetx.cache.files import CacheFolder
 from glancetx.cache.index_db import DatabaseIndex
@@ -16,7 +18,15 @@ from glancetx.db.cache import CacheRows
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
 from glancetx.interfaces import ICacheIndex
+from glancetx.operations.cache import CacheAccess
 from glancetx.runtime.threads import Threads
+from glancetx.services.cleaner import Cleaner
+from glancetx.services.periodic import PeriodicService
+from glancetx.services.prefetcher import Prefetcher
+from glancetx.services.pruner import Pruner
+from glancetx.transfer.download import Downloads
+from glancetx.transfer.prefetch import Prefetches
+from glancetx.web.cache import CacheRoom, OldCacheRoom
 
 _log = Logger()
 
@@ -39,3 +49,13 @@ def choose_index(settings: CacheSettings, folder: CacheFolder, engine: Engine, f
             return AttributeIndex(folder, files)
         _log.warn("There are no extended attributes in image_cache_dir; the driver is sqlite")
     return SqliteIndex(former, files)
+
+
+def build_caching(cache: ImageCache, images: Images, downloads: Downloads, policy: Policy, reactor: Any) -> CacheParts:
+    """What is around *cache*."""
+    interval = cache.settings.interval
+    prefetcher = Prefetcher(reactor, Prefetches(cache, images, downloads), interval)
+    services: list[PeriodicService] = [prefetcher, Pruner(reactor, cache, interval), Cleaner(reactor, cache, interval)]
+    access = CacheAccess(cache, images, policy, prefetcher.wake)
+    rooms = [CacheRoom(access), *([OldCacheRoom(access)] if cache.settings.old_paths else [])]
+    return CacheParts(rooms, services, services if interval else [prefetcher])

@@ -6,6 +6,7 @@ It knows nothing of stores: who asks brings along how the data is opened. Policy
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -120,12 +121,16 @@ class ImageCache:
 
     async def remove(self, image_id: str) -> bool:
         """Take the image out of the cache and off the queue; whoever reads it goes on. Tells whether it was there."""
+        queued = await self._files.run(self._folder.unqueue, image_id)
+        return await self.remove_file(image_id) or queued
+
+    async def remove_file(self, image_id: str) -> bool:
+        """As `remove`; what is on the queue stays there."""
         removed = await self._files.run(self._folder.remove, image_id)
         reach("cache.unlinked")
-        queued = await self._files.run(self._folder.unqueue, image_id)
         self._known.pop(image_id, None)
         await self.index.remove(image_id)
-        return removed or queued
+        return removed
 
     async def discard(self, image_id: str) -> None:
         """As `remove`, for an image that is not served any more: what fails is left to the cleaner."""
@@ -166,23 +171,24 @@ class ImageCache:
         """Whether it is cached or queued."""
         return await self._files.run(self._folder.is_cached, image_id) or image_id in await self.queued()
 
-    async def prune(self, *, wait: bool = True) -> Pruned:
+    async def prune(self, *, wait: bool = True, latest: float = math.inf) -> Pruned:
         """Remove what was not read for the longest time, until the files are not larger than the limit together.
 
-        A file that is being read stays. If another process of this node prunes or cleans: *wait*, or do nothing.
+        A file that is being read stays. If another process of this node prunes or cleans: *wait*, or do nothing. It
+        ends early at the time *latest* of the reactor's clock.
         """
         async with self._alone(wait=wait) as turn:
-            return await self._prune() if turn else Pruned()
+            return await self._prune(latest) if turn else Pruned()
 
-    async def clean(self, *, wait: bool = True) -> int:
+    async def clean(self, *, wait: bool = True, latest: float = math.inf) -> int:
         """Remove what is invalid, stale, or of images that are gone; returns how many files.
 
-        Entries and files that have lost each other, after a crash, are put right.
+        Entries and files that have lost each other, after a crash, are put right. *wait*, *latest*: as for `prune`.
         """
         async with self._alone(wait=wait) as turn:
-            return await self._clean() if turn else 0
+            return await self._clean(latest) if turn else 0
 
-    async def _prune(self) -> Pruned:
+    async def _prune(self, latest: float) -> Pruned:
         files = await self._files.run(self._folder.cached)
         excess = sum(file.size for file in files) - self.settings.max_size
         if excess <= 0:
@@ -190,18 +196,20 @@ class ImageCache:
         read = {entry.image_id: entry.last_accessed for entry in await self.index.entries()}
         count = size = 0
         for file in sorted(files, key=lambda file: read.get(file.image_id, file.modified)):
-            if size >= excess:
+            if size >= excess or self._reactor.seconds() > latest:
                 break
             if await self._files.run(self._folder.remove_unused, file.image_id):
                 await self.index.remove(file.image_id)
                 count, size = count + 1, size + file.size
         return Pruned(count, size)
 
-    async def _clean(self) -> int:
+    async def _clean(self, latest: float) -> int:
         removed = await self._files.run(self._folder.clean, stale_before(self.settings.stall_time))
         entries = {entry.image_id for entry in await self.index.entries()}
         files = {file.image_id: file for file in await self._files.run(self._folder.cached)}
         for image_id in {*files, *entries}:
+            if self._reactor.seconds() > latest:
+                return removed
             if image_id not in files:
                 await self.index.remove(image_id)
             elif await self._images.status(image_id) != ACTIVE:

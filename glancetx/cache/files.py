@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import stat
 import time
 import uuid
@@ -29,13 +28,13 @@ from typing import Final
 
 from attrs import frozen
 
+from glancetx.domain.cached import is_image_id
 from glancetx.domain.errors import ConfigurationError
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.safe_files import sync_folder
 
 VERIFIED: Final = "user.glancetx.verified"
 FILLING: Final = "user.glancetx.filling"
-IMAGE_ID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.ENOSPC, errno.E2BIG)
 Identity = tuple[int, int, int]
 
@@ -231,11 +230,11 @@ class CacheFolder:
         return [image_id for _, image_id in found]
 
     def is_cached(self, image_id: str) -> bool:
-        return bool(IMAGE_ID.fullmatch(image_id)) and os.path.lexists(self.whole(image_id))
+        return is_image_id(image_id) and os.path.lexists(self.whole(image_id))
 
     def enqueue(self, image_id: str) -> bool:
-        """False if the image is cached, queued or being cached."""
-        if self.is_cached(image_id) or os.path.lexists(self.incomplete / image_id):
+        """False if the image is cached, queued or being cached, or cannot be."""
+        if not is_image_id(image_id) or self.is_cached(image_id) or os.path.lexists(self.incomplete / image_id):
             return False
         try:
             os.close(os.open(self.queue / image_id, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
@@ -245,11 +244,11 @@ class CacheFolder:
 
     def unqueue(self, image_id: str) -> bool:
         """Whether it was queued."""
-        return bool(IMAGE_ID.fullmatch(image_id)) and _unlink(self.queue / image_id)
+        return is_image_id(image_id) and _unlink(self.queue / image_id)
 
     def remove(self, image_id: str) -> bool:
         """Remove the whole file, even if it is being read: those who do have it open. Tells whether it was there."""
-        return bool(IMAGE_ID.fullmatch(image_id)) and _unlink(self.whole(image_id))
+        return is_image_id(image_id) and _unlink(self.whole(image_id))
 
     def remove_unused(self, image_id: str) -> bool:
         """Remove the whole file if nobody reads it."""
@@ -265,6 +264,7 @@ class CacheFolder:
             return False
         finally:
             os.close(descriptor)
+        reach("cache.pruned")
         return True
 
     def condemn(self, image_id: str) -> None:
@@ -318,7 +318,7 @@ class CacheFolder:
     def _files(self, folder: Path) -> Iterator[CachedFile]:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if IMAGE_ID.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                if is_image_id(entry.name) and entry.is_file(follow_symlinks=False):
                     with suppress(FileNotFoundError):
                         found = entry.stat(follow_symlinks=False)
                         yield CachedFile(entry.name, found.st_size, found.st_atime, found.st_mtime)

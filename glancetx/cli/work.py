@@ -20,7 +20,7 @@ from glancetx.services.periodic import PeriodicService
 if TYPE_CHECKING:
     from glancetx.app import ImageService
 
-WORKS: Final = ("auditor", "reaper", "replicator", "scrubber", "unstager")
+WORKS: Final = ("auditor", "cleaner", "prefetcher", "pruner", "reaper", "replicator", "scrubber", "unstager")
 REFRESH: Final = 0.5
 
 
@@ -34,6 +34,8 @@ def run(context: click.Context, work: str) -> None:
     """
 
     async def once(service: ImageService) -> None:
+        if work not in service.works:
+            raise ConfigurationError(f"There is no {work} without image_cache_dir")
         runner = service.works[work]
         with shown(runner, work) as _:
             done = await runner.run_once()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from attrs import frozen
@@ -10,6 +11,12 @@ from glancetx.domain.image import Image
 
 CLEAR_CACHE: Final = "cache"
 CLEAR_QUEUE: Final = "queue"
+_IMAGE_ID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_image_id(text: str) -> bool:
+    """Whether *text* may be an image's id, and so the name of a file in the cache; others are none of its business."""
+    return _IMAGE_ID.fullmatch(text) is not None
 
 
 @frozen(kw_only=True)

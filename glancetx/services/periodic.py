@@ -27,6 +27,7 @@ class PeriodicService(Service):
         self._loop = LoopingCall(self._tick)
         self._loop.clock = reactor
         self._running: Deferred[Any] | None = None
+        self._again = False
         self._last_error: str | None = None
         self._runs = self._failures = 0
         self._last_run: float | None = None
@@ -54,6 +55,16 @@ class PeriodicService(Service):
         super().startService()
         self._loop.start(self._interval).addErrback(lambda failure: self._log.failure("loop ended", failure))
 
+    def wake(self) -> None:
+        """Run at once; if a run is under way, once more after it."""
+        if not self.running:
+            return
+        if self._running is not None:
+            self._again = True
+        elif self._loop.running:
+            self._loop.stop()
+            self.startService()
+
     def stopService(self) -> Deferred[None]:
         super().stopService()
         if self._loop.running:
@@ -66,7 +77,13 @@ class PeriodicService(Service):
 
     def _tick(self) -> Deferred[None]:
         self._loop.interval = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, no secret
-        return ensureDeferred(self._run())
+        return ensureDeferred(self._run_as_wanted())
+
+    async def _run_as_wanted(self) -> None:
+        await self._run()
+        while self._again and self.running:
+            self._again = False
+            await self._run()
 
     async def _run(self) -> None:
         self._running = ensureDeferred(_coroutine(self.run_once()))

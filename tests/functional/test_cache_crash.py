@@ -14,7 +14,7 @@ from tests.running import DATA, Daemon
 
 CONTENT = os.urandom(300_000)
 FILLING = ["cache.created", "cache.filled", "cache.synced", "cache.published", "cache.indexed"]
-REMOVING = ["cache.unlinked"]
+REMOVING = ["cache.unlinked", "cache.pruned"]
 
 
 @pytest.fixture
@@ -59,33 +59,51 @@ def fill(daemon: Daemon, image_id: str) -> None:
         return
 
 
-@pytest.mark.parametrize("point", FILLING)
-def test_killed_in_fill(caching: Daemon, point: str) -> None:
+def check(daemon: Daemon, image_id: str) -> None:
     """What was not whole is never served and does not keep the image from being cached; what was whole is served."""
-    caching.start(GLANCETX_FAILPOINT=point)
-    image_id = image_with(caching)
-    fill(caching, image_id)
-    assert caching.wait() == -signal.SIGKILL
-    file = caching.folder / "cache" / image_id
-    assert file.exists() == (point in FILLING[3:])
-    caching.start()
-    assert download(caching, image_id) == (200, CONTENT)
+    assert download(daemon, image_id) == (200, CONTENT)
+    file = daemon.folder / "cache" / image_id
     wait_for(file)
-    (caching.images / image_id).unlink()  # from now on the cache alone has it
-    assert download(caching, image_id) == (200, CONTENT)
-    assert list((caching.folder / "cache" / "incomplete").iterdir()) == []
+    data = daemon.images / image_id
+    data.rename(data.with_suffix(".away"))  # now the cache alone has it
+    assert download(daemon, image_id) == (200, CONTENT)
+    data.with_suffix(".away").rename(data)
+    assert list((daemon.folder / "cache" / "incomplete").iterdir()) == []
 
 
-@pytest.mark.parametrize("point", REMOVING)
-def test_killed_in_delete(caching: Daemon, point: str) -> None:
-    """The image is gone, and so is its file."""
-    caching.start(GLANCETX_FAILPOINT=point)
-    image_id = image_with(caching)
-    fill(caching, image_id)
-    wait_for(caching.folder / "cache" / image_id)
+def test_killed_in_fill(caching: Daemon) -> None:
+    """At every step; the next process finds what all of them have left."""
+    ids = []
+    for point in FILLING:
+        caching.start(GLANCETX_FAILPOINT=point)
+        ids.append(image_with(caching))
+        fill(caching, ids[-1])
+        assert caching.wait() == -signal.SIGKILL
+        assert (caching.folder / "cache" / ids[-1]).exists() == (point in FILLING[3:])
+    caching.start()
+    for image_id in ids:
+        check(caching, image_id)
+
+
+def test_killed_in_removal(caching: Daemon) -> None:
+    """A deleted image is gone, and so is its file; a prune that was begun is ended by the next one."""
+    caching.configure("[DEFAULT]\nimage_cache_max_size = 0\n")
+    caching.start(GLANCETX_FAILPOINT="cache.unlinked")
+    ids = [image_with(caching) for _ in range(3)]
+    for image_id in ids:
+        fill(caching, image_id)
+        wait_for(caching.folder / "cache" / image_id)
     with pytest.raises(OSError):
-        caching.call("DELETE", f"/v2/images/{image_id}")
+        caching.call("DELETE", f"/v2/images/{ids[0]}")
+    assert caching.wait() == -signal.SIGKILL
+    caching.start(GLANCETX_FAILPOINT="cache.pruned")
+    assert caching.call("GET", f"/v2/images/{ids[0]}")[0] == 404
+    assert not (caching.folder / "cache" / ids[0]).exists()
+    with pytest.raises(OSError):
+        caching.call("POST", "/v2/cache/prune")
     assert caching.wait() == -signal.SIGKILL
     caching.start()
-    assert caching.call("GET", f"/v2/images/{image_id}")[0] == 404
-    assert not (caching.folder / "cache" / image_id).exists()
+    pruned = json.loads(caching.call("POST", "/v2/cache/prune")[1])
+    assert pruned == {"total_files_pruned": 1, "total_bytes_pruned": len(CONTENT)}
+    assert caching.call("POST", "/v2/cache/clean")[0] == 200
+    assert json.loads(caching.call("GET", "/v2/cache")[1])["cached_images"] == []

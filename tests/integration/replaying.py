@@ -56,6 +56,7 @@ DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d(:|%3A)\d\d(:|%3A)\d\d(\.\d+)?Z?"
 CHOSEN: Final = re.compile(
     r"(?!abcdef)[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )  # by a server
+MOMENT: Final = re.compile(r'("last_(?:accessed|modified)": ?)[0-9.]+')
 SHOWN_SCHEMA: Final = re.compile(r"(?<=:\n) .*?(?=\n\nOn instance)", re.DOTALL)
 PLACE: Final = re.compile(r"<([a-z_0-9]+)>")
 
@@ -88,7 +89,7 @@ class Ask:
     def fits(self, document: Any) -> bool:
         """Whether *document* is what it waits for."""
         return not self.until or (
-            isinstance(document, dict) and all(document.get(name) == value for name, value in self.until.items())
+            isinstance(document, dict) and all(meets(document.get(name), value) for name, value in self.until.items())
         )
 
     @property
@@ -97,6 +98,10 @@ class Ask:
         document = "" if self.document is None else " " + json.dumps(self.document, ensure_ascii=False)[:150]
         headers = f" {dict(self.headers)}" if self.headers else ""
         return f"{self.caller}: {self.method} {self.path}{document}{headers}"
+
+
+def meets(value: Any, wanted: Any) -> bool:
+    return bool(wanted(value)) if callable(wanted) else value == wanted
 
 
 @frozen
@@ -194,7 +199,7 @@ class Side:
     def _hide(self, text: str) -> str:
         for secret, name in self._names.items():
             text = text.replace(secret, name)
-        return CHOSEN.sub("ID", DATE.sub("DATE", text))
+        return MOMENT.sub(r'\1"SECONDS"', CHOSEN.sub("ID", DATE.sub("DATE", text)))
 
 
 def differences(step: Ask, theirs: Reply, ours: Reply) -> dict[str, str]:

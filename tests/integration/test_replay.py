@@ -22,7 +22,7 @@ from glancetx.config.image_properties import FILE_NAME, USUAL
 from glancetx.config.loading import load_settings
 from glancetx.web.site import ImageSite
 from tests.integration.replaying import Ask, Side, report
-from tests.integration.scripts import adding, discovery, edge, locations, protections
+from tests.integration.scripts import adding, caching, discovery, edge, locations, protections
 from tests.integration.scripts.imports import IMPORTS
 from tests.integration.scripts.lists import LISTS
 from tests.integration.scripts.records import RECORDS
@@ -210,6 +210,21 @@ async def test_cross_origin(play: Play, options: str) -> None:
 async def test_behind_proxies(play: Play) -> None:
     """What proxies in front say of what the client has asked."""
     found = await play(edge.FORWARDED, options=OPTIONS + edge.PROXIES)
+    assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("more", [caching.OPTIONS, caching.SQLITE])
+async def test_caching(play: Play, more: str) -> None:
+    """The image cache, with a driver that knows of other nodes and one that does not."""
+    found = await play(caching.CACHING, more=more, pipeline=caching.PIPELINE)
+    assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_cache(play: Play) -> None:
+    """The API of a cache that is not there."""
+    found = await play(caching.WITHOUT)
     assert not found, told(found)
 
 
