@@ -44,7 +44,7 @@ async def broken(vcenter: Vcenter) -> AsyncIterator[Broken]:
     faults = Faults(the_reactor(), f"https://{vcenter.host}", vcenter.files)
     url = await faults.start()
     settings = settings_for(vcenter, host=url.removeprefix("https://"), cafile=None, insecure=True)
-    store = store_of(settings, Patience(connect=5.0, answer=1.5, stall=1.5))
+    store = store_of(settings, Patience(connect=5.0, answer=1.0, stall=0.7))
     await store.delete((await keep(store, b"makes the folder")).url)
     faults.requests.clear()
     yield Broken(store, faults, vcenter)
