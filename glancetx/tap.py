@@ -29,6 +29,7 @@ from glancetx.runtime.signals import Hangup, Termination
 from glancetx.runtime.systemd import Systemd, Watchdog
 from glancetx.standalone.endpoint import endpoint_url
 from glancetx.standalone.first_start import prepare
+from glancetx.web.access_log import access_log
 from glancetx.web.site import ImageSite
 from glancetx.workers import Parent, Workers, worker_command
 
@@ -134,7 +135,8 @@ def serving(
 ) -> IService:
     """A process that serves: alone on *addresses*, or on the sockets of its *parent*."""
     image_service = ImageService(settings, reactor)
-    site = ImageSite(image_service.resource(), settings.http, reactor)
+    log = access_log(reactor) if settings.access_log else None
+    site = ImageSite(image_service.resource(), settings.http, reactor, log)
     certificates = read_certificates(addresses)
     ports = Ports(reactor, [] if parent else addresses)
 

@@ -26,6 +26,7 @@ from twisted.logger import FileLogObserver, ILogObserver, LogEvent, Logger, form
 from twisted.python.failure import Failure
 
 from glancetx.listen import Ports
+from glancetx.runtime.log import CHOICE, format_json
 from glancetx.runtime.metrics import SHARED
 from glancetx.runtime.signals import Impatience
 
@@ -45,8 +46,9 @@ def worker_command(arguments: Sequence[str]) -> list[str]:
 
 
 def plain_log(output: TextIO | None = None) -> ILogObserver:
-    """The log of a worker: the parent adds time and number when it writes the lines to its own."""
-    return FileLogObserver(output or sys.stdout, _format)
+    """The log of a worker: JSON, or plain lines to which the parent adds time and number when it writes its own."""
+    chosen = format_json if os.environ.get(CHOICE) == "json" else _format
+    return FileLogObserver(output or sys.stdout, chosen)
 
 
 def _format(event: LogEvent) -> str | None:

@@ -105,6 +105,7 @@ def load_settings(
         images=images_settings(conf, custom_properties(folders)),
         imports=import_settings(conf, folder, configured),
         audit=audit_settings(conf),
+        access_log=own.access_log,
         stuck_after=own.stuck_after,
         scrub=pick(ScrubSettings, conf),
         cache=cache_settings(conf, pipeline, authentication),

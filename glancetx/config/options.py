@@ -186,6 +186,7 @@ GLANCETX = [
         help="CONDITIONS -> STORES: where images are copied to; may be repeated, the first that fits an image counts.",
     ),
     cfg.FloatOpt("audit_period", default=30 * 86400.0, min=0, help="Seconds in which it reads every copy once."),
+    cfg.BoolOpt("access_log", default=False, help="Log a line for each request."),
     cfg.ListOpt(
         "metrics_sources",
         default=["127.0.0.0/8", "::1/128"],

@@ -392,6 +392,7 @@ class Settings:
     access: AccessSettings = AccessSettings()
     audit: AuditSettings = AuditSettings()
     scrub: ScrubSettings = ScrubSettings()
+    access_log: bool = False  # a line for each request
     stuck_after: float = 86400.0  # seconds after which an image that nobody fills is queued again; 0: never
     cache: CacheSettings | None = None
     certificates: CertificateSettings = CertificateSettings()

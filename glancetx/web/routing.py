@@ -28,6 +28,7 @@ from glancetx.domain.access_rules import any_allows
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Forbidden, ImageNotFound, Invalid, NotAuthenticated, NotReady
 from glancetx.interfaces import IAuthenticator
+from glancetx.runtime.log import request_id as logged_request
 from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.web.body import read_json
@@ -166,6 +167,8 @@ class Router:
 
     async def _measure(self, path: str, request: Request, answering: Coroutine[Any, Any, None]) -> None:
         began = self._clock.seconds()
+        timed: Any = request
+        timed.glancetx_began = began
         self._metrics.request_begun()
         try:
             await answering
@@ -176,9 +179,12 @@ class Router:
     async def _answer(self, request: Request, method: Callable[..., Any], mark: Mark, parts: Mapping[str, str]) -> None:
         try:
             request_id = self._request_id(request)
+            logged_request.set(request_id)
             if not self.open:
                 raise NotReady("The service is starting or stopping.")
             context = await self._identify(request, request_id, mark.public)
+            answered: Any = request
+            answered.glancetx_caller = context
             if not mark.body and has_body(request):
                 raise Invalid("A body is not expected with this request.")
             answer = await method(Call(context=context, request=request, limits=self.settings), **parts)
