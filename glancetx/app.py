@@ -23,6 +23,7 @@ from glancetx.assembly.identity import Identity, choose_identity
 from glancetx.assembly.imports import ImportBuilder
 from glancetx.assembly.locations import AdditionBuilder
 from glancetx.assembly.metadefs import build_metadefs
+from glancetx.assembly.nodes import build_nodes
 from glancetx.assembly.notifiers import choose_notifier
 from glancetx.assembly.stores import StoreBuilder
 from glancetx.cache.cache import ImageCache
@@ -184,6 +185,7 @@ class ImageService(MultiService):
         self._keys = choose_certificates(settings.certificates, self._identity.keystone, self._files, reactor)
         signatures = Signatures(self._keys.certificates, self._hashing)
         self._staging = StagingArea(settings.imports.staging, self._files)
+        self._nodes = build_nodes(settings.imports, self._staging, reactor)
         runs = ImportRuns(self._engine)
         self._importing = ImportBuilder(
             settings=settings,
@@ -263,6 +265,7 @@ class ImageService(MultiService):
             settings.imports,
             self._process,
             partial(check, reactor, settings.fetch, proxied=settings.downloads.fetch_proxy is not None),
+            self._nodes,
             multiple=self._multiple,
         )
         forget = None if self.cache is None else self.cache.discard
@@ -417,6 +420,7 @@ class ImageService(MultiService):
         yield "the start", self._end_start
         yield "a request", self._requests.cancel
         yield "the connections to Keystone", self._identity.close
+        yield "the connections to other nodes", self._nodes.close
         yield "the connections to Barbican", self._keys.close
         yield "an import", self._importing.stop
         yield "the addition of a location", self._adding.stop

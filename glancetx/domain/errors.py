@@ -355,6 +355,18 @@ class IdentityUnavailable(ImageServiceError):
     """Keystone does not answer, or not as it should; it may later. Says nothing about the caller's credentials."""
 
 
+class NodeUnavailable(ImageServiceError):
+    """Another node of this service, which has what is needed, does not answer."""
+
+
+class NodeRefused(ImageServiceError):
+    """Another node of this service, which was asked for the caller, refuses; *status* is that of its answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class NotReady(ImageServiceError):
     """The service is starting or stopping; it may answer later."""
 

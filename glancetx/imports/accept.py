@@ -36,6 +36,7 @@ from glancetx.operations.tasks import new_task
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import Shielded
 from glancetx.stores.registry import Stores
+from glancetx.transfer.nodes import Nodes
 from glancetx.transfer.signature import Signatures
 
 
@@ -55,6 +56,7 @@ class Imports:
         settings: ImportSettings,
         process: Process,
         check_url: Callable[[str], Awaitable[None]],
+        nodes: Nodes,
         *,
         multiple: bool,
     ) -> None:
@@ -68,17 +70,20 @@ class Imports:
         self._signatures = signatures
         self._process = process
         self._check_url = check_url
+        self._nodes = nodes
         self._multiple = multiple
         self.methods: Sequence[str] = settings.methods
 
-    async def accept(self, context: RequestContext, image_id: str, request: ImportRequest) -> None:
+    async def accept(self, context: RequestContext, image_id: str, request: ImportRequest) -> str | None:
         """Begin an import; on return it is noted durably, and is ended whatever happens to this process.
 
         The checks come in Glance's order, so that of several mistakes the same one is told.
 
-        Copies that are everywhere already are done.
+        Copies that are everywhere already are done. If the data is staged on another node, that one is asked to do it;
+        returned is then the id of the request there.
 
         :raises ImageNotFound, Forbidden, Conflict, Invalid, LimitExceeded: as A-130 to A-141 list them.
+        :raises NodeUnavailable, NodeRefused: if that node does not (A-142).
         :raises SignatureInvalid, CertificatesUnavailable: if nothing could be verified.
         """
         if request.method not in self.methods:
@@ -94,9 +99,12 @@ class Imports:
         self._policy.check_image("copy_image" if copying else "modify_image", context, image)
         stores = self._choose_stores(request)
         if copying and not (stores := stores_without(image, request, stores)):
-            return
+            return None
         if not request.must_succeed and not self._multiple:
             raise Invalid(f"All_stores_must_succeed can only be set with enabled_backends {request.uri}")
+        if request.method == GLANCE_DIRECT and (node := await self._nodes.holder(image)):
+            path = f"/v2/images/{image.id}/import"
+            return await self._nodes.ask(node, context, "POST", path, dict(request.document))
         if request.method == WEB_DOWNLOAD:
             await self._check_uri(request.uri)
         plan = ImportPlan(
@@ -112,6 +120,7 @@ class Imports:
             roles=tuple(sorted(context.roles)),
         )
         await self._begin(context, image, request, await self._with_certificate(context, image, plan))
+        return None
 
     async def copy(self, image: Image, stores: Sequence[str]) -> None:
         """Begin to copy an active image to *stores*, for the service itself: as `accept`, without asking who may.

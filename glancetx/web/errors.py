@@ -84,6 +84,12 @@ def _range(error: errors.ImageServiceError) -> Problem:
     )
 
 
+def _elsewhere(error: errors.ImageServiceError) -> Problem:
+    assert isinstance(error, errors.NodeRefused)
+    known = error.status in HTTPStatus.__members__.values()
+    return Problem(error.status if known and error.status >= 400 else 502, str(error))
+
+
 def _later(error: errors.ImageServiceError) -> Problem:
     return Problem(503, str(error), headers=(("Retry-After", "5"),))
 
@@ -121,6 +127,8 @@ TABLE: Final[dict[type[errors.ImageServiceError], Callable[[errors.ImageServiceE
     errors.LimitsUnavailable: _later,
     errors.IdentityUnavailable: _later,
     errors.CertificatesUnavailable: _later,
+    errors.NodeUnavailable: _plain(504),
+    errors.NodeRefused: _elsewhere,
     errors.NotReady: _later,
 }
 

@@ -36,8 +36,8 @@ class ImportsRoom:
     async def start(self, call: Call, image_id: str) -> Answer:
         header = call.header("x-image-meta-store") if self._multiple else None
         request = parse_import(await call.json(), header)
-        await self._imports.accept(call.context, image_id, request)
-        return Answer(status=202)
+        elsewhere = await self._imports.accept(call.context, image_id, request)
+        return Answer(status=202, headers=() if elsewhere is None else (("X-Openstack-Request-Id", elsewhere),))
 
 
 def parse_import(document: Any, store_header: str | None) -> ImportRequest:

@@ -25,20 +25,20 @@ async def start(tmp_path: Path) -> AsyncIterator[Started]:
 
     stops: list[Callable[[], Coroutine[Any, Any, Any]]] = []
 
-    async def start(settings: Settings, **parts: Any) -> Api:
+    async def start(settings: Settings, port: int = 0, **parts: Any) -> Api:
         service = ImageService(settings, reactor, **parts)
         service.startService()
         await service.started
-        endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
-        port = await endpoint.listen(ImageSite(service.resource(), settings.http, reactor))
+        endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")
+        listening: Any = await endpoint.listen(ImageSite(service.resource(), settings.http, reactor))
         pool = HTTPConnectionPool(reactor, persistent=False)
 
         async def stop() -> None:
-            await port.stopListening()
+            await listening.stopListening()
             await service.stopService()
 
         stops.append(stop)
-        number = port.getHost().port
+        number = listening.getHost().port
         assert settings.data_dir is not None
         return Api(f"http://127.0.0.1:{number}", number, settings.data_dir, service, Agent(reactor, pool=pool))
 

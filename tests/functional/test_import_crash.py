@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,14 @@ from typing import Any
 import pytest
 
 from tests.running import DATA, Daemon
+from tests.services.source import Source, serving
 
 CONTENT = os.urandom(400_000)
 STAGE = ["stage.uploading", "store.created", "store.linked", "store.published", "stage.stored"]
+DOWNLOAD = ["import.begun", "store.linked", "import.step.fetch", "import.stored", "import.published", "import.unstaged"]
+COPY = ["import.begun", "store.created", "store.published", "import.stored", "import.published"]
+if not os.environ.get("GLANCETX_EVERY_FAILPOINT"):  # the others are those of every import
+    DOWNLOAD, COPY = ["store.linked", "import.step.fetch"], ["store.published", "import.published"]
 IMPORT = [
     "import.begun",
     "import.processing",
@@ -37,6 +43,7 @@ def daemon(daemon: Daemon) -> Daemon:
     daemon.configure(f"""
         [DEFAULT]
         enabled_backends = fast:file, cheap:file
+        enabled_import_methods = [glance-direct,web-download,copy-image]
         [glance_store]
         default_backend = fast
         [fast]
@@ -64,8 +71,8 @@ def stage(daemon: Daemon, image_id: str) -> int:
     return daemon.call("PUT", f"/v2/images/{image_id}/stage", CONTENT, Content_Type=DATA)[0]
 
 
-def start_import(daemon: Daemon, image_id: str) -> int:
-    body = json.dumps({"method": {"name": "glance-direct"}, "all_stores": True}).encode()
+def start_import(daemon: Daemon, image_id: str, name: str = "glance-direct", **more: str) -> int:
+    body = json.dumps({"method": {"name": name, **more}, "all_stores": True}).encode()
     return daemon.call("POST", f"/v2/images/{image_id}/import", body)[0]
 
 
@@ -143,6 +150,52 @@ def test_killed_in_import(daemon: Daemon, point: str) -> None:
     begin_import(daemon, image_id)
     assert daemon.wait() == -signal.SIGKILL
     daemon.start()
+    check_complete(daemon, image_id)
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Source]:
+    with serving(CONTENT) as found:
+        yield found
+
+
+@pytest.mark.parametrize("point", DOWNLOAD)
+def test_killed_in_download(daemon: Daemon, source: Source, point: str) -> None:
+    """What had come is used, if it was all; else it is fetched again."""
+    daemon.configure(f"""
+        [import_filtering_opts]
+        allowed_hosts = 127.0.0.1
+        allowed_ports = {source.port}
+    """)
+    daemon.start(GLANCETX_FAILPOINT=point)
+    image_id = create(daemon)
+    number = len(source.requests)
+    try:
+        assert start_import(daemon, image_id, "web-download", uri=f"{source.url}/x") == 202
+    except OSError:
+        assert point == "import.begun"
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.start()
+    check_complete(daemon, image_id)
+    assert len(source.requests) - number == (2 if point == "store.linked" else 1)
+
+
+@pytest.mark.parametrize("point", COPY)
+def test_killed_in_copy(daemon: Daemon, point: str) -> None:
+    """The image is active all the time, and has its new copy in the end."""
+    daemon.start()
+    image_id = create(daemon)
+    upload = f"/v2/images/{image_id}/file"
+    assert daemon.call("PUT", upload, CONTENT, Content_Type=DATA)[0] == 204
+    kill_at(daemon, point)
+    try:
+        assert start_import(daemon, image_id, "copy-image") == 202
+    except OSError:
+        assert point == "import.begun"
+    assert daemon.wait() == -signal.SIGKILL
+    assert Path(daemon.folder, "fast", image_id).read_bytes() == CONTENT
+    daemon.start()
+    assert show(daemon, image_id)["status"] == "active"
     check_complete(daemon, image_id)
 
 
