@@ -20,6 +20,8 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the many processes that tests start shall not compile us anew
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:

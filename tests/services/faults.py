@@ -22,6 +22,8 @@ from glancetx.config.settings import ClientTlsSettings
 from glancetx.outgoing.tls import TlsPolicy
 from glancetx.standalone.certificates import CertificateFiles
 
+from glancetx.outgoing.client import Patience
+
 
 @frozen(kw_only=True)
 class Fault:
@@ -41,6 +43,12 @@ class Fault:
     lie: int = 0
     delay: float = 0.0
     headers: str = ""
+
+
+def patience_in(test: str) -> Patience:
+    """How long a client should wait in the test of this name: not long, if the other side stops to listen in it."""
+    stops = "stall" in test or re.search(r"after=[1-9]", test)
+    return Patience(connect=60.0, answer=2.0, stall=2.0) if stops else Patience(connect=60.0)
 
 
 Choice = Callable[[str, str], Fault | None]

@@ -29,26 +29,27 @@ from glancetx.testing.stores import new_attempt, new_id, read, the_reactor
 from tests.hostile import HOSTILE_URLS
 from tests.needs import program
 from tests.ports import free_port
-from tests.services.faults import Fault, Faults
+from tests.services.faults import Fault, Faults, patience_in
 from tests.services.programs import Processes, answers
 
 CONTENT = os.urandom(3 * MIB + 17)
+PATIENT = Patience()
 HERE = {"allowed_ports": (), "allowed_networks": ("127.0.0.0/8",)}
 
 
-def store_with(**rules: Any) -> HttpStore:
+def store_with(patience: Patience = PATIENT, **rules: Any) -> HttpStore:
     """A store that goes where these rules allow."""
     reactor: Any = the_reactor()
     found = FetchRules(**rules)
-    guarded = Guarded(reactor, found, TlsPolicy(ClientTlsSettings()), 1.0)
-    client = HttpClient(reactor, patience=Patience(connect=1.0, answer=1.0, stall=1.0), endpoints=guarded)
+    guarded = Guarded(reactor, found, TlsPolicy(ClientTlsSettings()), patience.connect)
+    client = HttpClient(reactor, patience=patience, endpoints=guarded)
     return HttpStore(HttpStoreSettings(), client, found, Retries(reactor, most=3, first=0.02))
 
 
 @pytest_twisted.async_yield_fixture
-async def store() -> AsyncIterator[HttpStore]:
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[HttpStore]:
     """A store that goes to loopback, whatever the port."""
-    store = store_with(**HERE)
+    store = store_with(patience_in(request.node.name), **HERE)
     await store.start()
     yield store
     await store.stop()

@@ -13,14 +13,14 @@ from twisted.internet.defer import Deferred
 
 from glancetx.config.store_settings import MIB
 from glancetx.domain.errors import Conflict, StoreError, StoreUnavailable, StoreWriteDenied
-from glancetx.outgoing.client import HttpClient, Patience
+from glancetx.outgoing.client import HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.s3 import S3Store
 from glancetx.testing.fakes import Recorder, ScriptedSource
 from glancetx.testing.stores import keep, new_attempt, new_id, read, the_reactor
 from tests.integration.stores.test_s3 import names, settings_for
-from tests.services.faults import Fault, Faults
+from tests.services.faults import Fault, Faults, patience_in
 from tests.services.objects import S3Server
 
 CONTENT = os.urandom(12 * MIB + 5)
@@ -35,14 +35,14 @@ class Broken:
 
 
 @pytest_twisted.async_yield_fixture
-async def broken(moto: S3Server) -> AsyncIterator[Broken]:
+async def broken(moto: S3Server, request: pytest.FixtureRequest) -> AsyncIterator[Broken]:
     """A store whose bucket is there."""
     reactor: Any = the_reactor()
     faults = Faults(reactor, moto.url)
     url = await faults.start()
     hashing = Threads(reactor, "hashing", 2)
     hashing.start()
-    client = HttpClient(reactor, patience=Patience(connect=1.0, answer=0.6, stall=0.6))
+    client = HttpClient(reactor, patience=patience_in(request.node.name))
     retries = Retries(reactor, most=3, first=0.02)
     settings = evolve(settings_for(moto), host=url)
     store = S3Store(settings, client, retries, hashing, multiple=False)

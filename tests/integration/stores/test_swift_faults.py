@@ -13,11 +13,10 @@ from attrs import define
 
 from glancetx.config.store_settings import MIB
 from glancetx.domain.errors import StoreFull, StoreUnavailable, StoreWriteDenied
-from glancetx.outgoing.client import Patience
 from glancetx.testing.fakes import Recorder, ScriptedSource
 from glancetx.testing.stores import keep, new_attempt, new_id, read, the_reactor
 from tests.integration.stores.test_swift import Made, settings_for
-from tests.services.faults import Fault, Faults
+from tests.services.faults import Fault, Faults, patience_in
 from tests.services.objects import SwiftServer
 
 CONTENT = os.urandom(12 * MIB + 5)
@@ -38,7 +37,7 @@ async def broken(swift: SwiftServer, tmp_path: Path, request: pytest.FixtureRequ
     url = await faults.start()
     spool = tmp_path if "spool" in request.fixturenames else None
     settings = settings_for(swift, endpoint=f"{url}/v1/AUTH_test", spool=spool, segment_size=5 * MIB)
-    made = Made(settings, Patience(connect=1.0, answer=0.6, stall=0.6))
+    made = Made(settings, patience_in(request.node.name))
     await made.store.delete((await keep(made.store, b"makes the container")).url)
     faults.requests.clear()
     yield Broken(made, faults)
