@@ -176,4 +176,4 @@ def hidden_parent(content: bytes) -> bytes:
 
 def create(path: Path, kind: str, *options: str) -> None:
     command = [program("qemu-img"), "create", "-q", "-f", kind, *options, path.name, "1M"]
-    subprocess.run(command, cwd=path.parent, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, cwd=path.parent, check=True, capture_output=True, timeout=300)

@@ -34,7 +34,7 @@ KINDS = {
 def sample(program: str) -> str:
     """What one of oslo's generators says of us."""
     command = [str(Path(sys.executable).parent / program), "--namespace", "glancetx"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 def tables() -> str:

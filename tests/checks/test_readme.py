@@ -74,7 +74,7 @@ class NewUser:
             "OS_GLANCETX__LISTEN": f"ssl:{self.port}:interface=127.0.0.1",
         }
         return subprocess.run(
-            ["bash", "-c", command], cwd=self.checkout, env=environ, capture_output=True, text=True, timeout=120
+            ["bash", "-c", command], cwd=self.checkout, env=environ, capture_output=True, text=True, timeout=300
         )
 
 

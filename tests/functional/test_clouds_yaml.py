@@ -44,7 +44,7 @@ class Home:
         command = [str(BIN / program), *arguments]
         settings = {"HOME": str(self.folder), "PATH": os.environ["PATH"], **environ}
         return await deferToThread(
-            subprocess.run, command, env=settings, cwd=self.folder, capture_output=True, text=True, timeout=120
+            subprocess.run, command, env=settings, cwd=self.folder, capture_output=True, text=True, timeout=300
         )
 
     async def openstack(self, *arguments: str, **environ: str) -> str:

@@ -131,7 +131,7 @@ def test_it_fails_if_the_image_service_cannot_start(tmp_path: Path) -> None:
         [sys.executable, str(EXAMPLE), str(process.folder), str(process.port)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
     )
     assert running.returncode == 1
     assert "The database cannot be opened: unable to open database file" in running.stderr

@@ -39,7 +39,7 @@ def upload(daemon: Daemon, data: bytes) -> str:
 def glancetx(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).parent / "glancetx"
     command = [str(program), *words, "--config-file", str(daemon.folder / "glance-api.conf")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "250"})
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "250"})
 
 
 def test_workers_count_together(daemon: Daemon) -> None:

@@ -54,7 +54,7 @@ async def test_behind_a_proxy(start: Started, tmp_path: Path) -> None:
 
 def get(api: Api, path: str) -> http.client.HTTPResponse:
     """Ask for gzip, with a client that leaves it as it comes; the body is in *data*."""
-    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=60)
     connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
     response = connection.getresponse()
     response.data = response.read()  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ def install(archive: Path, folder: Path) -> Path:
 
 def expected() -> set[str]:
     """What of the checkout a wheel must hold."""
-    files = [path for path in (CHECKOUT / "glancetx").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    files = [path for path in (CHECKOUT / "glancetx").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     return {str(path.relative_to(CHECKOUT)) for path in files} | {"twisted/plugins/glancetx_plugin.py"}
 
 

@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 def run(tool: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [str(BIN / f"oslopolicy-{tool}"), "--namespace", "glancetx", *arguments]
     return subprocess.run(
-        command, env={**os.environ, **environ}, cwd="/", capture_output=True, text=True, timeout=60, check=False
+        command, env={**os.environ, **environ}, cwd="/", capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -92,7 +92,7 @@ class Shelf:
             return plain(path, "raw")
         disk = self.source("raw")
         convert = [program("qemu-img"), "convert", "-f", "raw", "-O", kind, *QEMU_OPTIONS.get(kind, [])]
-        subprocess.run([*convert, disk.path, path], check=True, timeout=120)
+        subprocess.run([*convert, disk.path, path], check=True, timeout=300)
         return Source(path, kind, path.stat().st_size, digest_of(path), disk.sha512, disk.size)
 
 
@@ -144,7 +144,7 @@ def qemu() -> str:
     """A qemu-img whose http driver works: it is a module, which may not be installed."""
     qemu = program("qemu-img")
     probe = [qemu, "info", json.dumps({"driver": "http", "url": "http://127.0.0.1:1/"}).join(["json:", ""])]
-    said = subprocess.run(probe, capture_output=True, text=True, timeout=60).stderr
+    said = subprocess.run(probe, capture_output=True, text=True, timeout=300).stderr
     return qemu if "CURL" in said else lacking("qemu-img's http driver (Debian's qemu-block-extra)")
 
 

@@ -111,7 +111,7 @@ async def test_a_location_removed_by_patch_waits_too(start: Started, tmp_path: P
 def command(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).parent / "glancetx-scrubber"
     line = [str(program), "--config-file", str(daemon.folder / "glance-api.conf"), *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, env={**os.environ})
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, env={**os.environ})
 
 
 def test_restored_by_command(daemon: Daemon) -> None:
@@ -157,7 +157,7 @@ def test_killed_while_scrubbing(daemon: Daemon, point: str) -> None:
             str(daemon.folder / "glance-api.conf"),
         ],
         env={**os.environ, "GLANCETX_FAILPOINT": point},
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL

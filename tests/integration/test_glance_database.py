@@ -89,7 +89,7 @@ class Glance:
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run glance-manage."""
         command = [str(self.venv / "bin/glance-manage"), f"--config-file={self.config}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     def calls(self, *calls: Call) -> list[Any]:
         """Call Glance's database interface, each time as a user of a project, or as an admin if that is None."""

@@ -90,7 +90,7 @@ async def both(tmp_path: Path, start: Start) -> AsyncIterator[Both]:
     glance = RealGlance(venv, tmp_path / "theirs", OPTIONS.format(folder=tmp_path / "theirs"))
     for arguments in (("db", "sync"), ("db", "load_metadefs", "--path", str(files))):
         command = [str(venv / "bin/glance-manage"), "--config-file", str(glance.config), *arguments]
-        done = await deferToThread(subprocess.run, command, capture_output=True, text=True, timeout=120, check=False)
+        done = await deferToThread(subprocess.run, command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
     prepared = tmp_path / "prepared.sqlite"
     (glance.folder / "glance.sqlite").rename(prepared)

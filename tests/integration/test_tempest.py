@@ -110,7 +110,7 @@ def daemon(keystone: RealKeystone, tmp_path_factory: pytest.TempPathFactory) -> 
     running.configure(options(running, keystone, folder))
     running.start()
     manage = [str(Path(sys.executable).with_name("glancetx-manage")), "--config-file", str(folder / "glance-api.conf")]
-    subprocess.run([*manage, "db", "load_metadefs"], check=True, capture_output=True, timeout=120)
+    subprocess.run([*manage, "db", "load_metadefs"], check=True, capture_output=True, timeout=300)
     keystone.add_endpoint("image", running.url)
     yield running
     running.stop()
@@ -155,7 +155,7 @@ def test_tempest(keystone: RealKeystone, daemon: Daemon, other_node: Daemon, tmp
     wanted = [name for name in modules(tempest) if reason_to_wait(name) is None]
     settings = {**os.environ, "TEMPEST_CONFIG_DIR": str(tmp_path), "TEMPEST_CONFIG": "tempest.conf"}
     command = [python, "-m", "testtools.run", "--list", *wanted]
-    listed = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=60, check=True)
+    listed = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=99, check=True)
     tests = [test for test in listed.stdout.splitlines() if reason_to_wait(test) is None]
     (tmp_path / "list").write_text("\n".join(tests))
     with (tmp_path / "results").open("wb") as results, (tmp_path / "errors").open("wb") as errors:
@@ -163,7 +163,7 @@ def test_tempest(keystone: RealKeystone, daemon: Daemon, other_node: Daemon, tmp
         subprocess.run(command, cwd=tmp_path, env=settings, stdout=results, stderr=errors, timeout=600, check=False)
     with (tmp_path / "results").open("rb") as results:
         command = [str(tempest / "subunit2csv"), "--no-passthrough"]
-        told = subprocess.run(command, stdin=results, capture_output=True, text=True, timeout=60, check=False).stdout
+        told = subprocess.run(command, stdin=results, capture_output=True, text=True, timeout=300, check=False).stdout
     outcomes = {row["test"]: row["status"] for row in csv.DictReader(told.splitlines())}
     failed = [test for test, status in outcomes.items() if status == "failure"]
     assert failed == [], (tmp_path / "tempest.log").read_text(errors="replace")[-2000:]

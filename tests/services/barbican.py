@@ -120,7 +120,7 @@ class RealBarbican:
         """Let *user* store a certificate with the released client; its UUID."""
         project = self._keystone.project_id(self._keystone.users[user] or "")
         command = [str(self._python), "-c", STORE, self._keystone.url, self._keystone.issue(user), project, self.url]
-        done = subprocess.run(command, input=certificate, env=_plain(), capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, input=certificate, env=_plain(), capture_output=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 

@@ -19,10 +19,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from glancetx.config.settings import ClientTlsSettings
+from glancetx.outgoing.client import Patience
 from glancetx.outgoing.tls import TlsPolicy
 from glancetx.standalone.certificates import CertificateFiles
-
-from glancetx.outgoing.client import Patience
 
 
 @frozen(kw_only=True)

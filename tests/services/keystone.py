@@ -164,7 +164,7 @@ class RealKeystone(UwsgiServer):
         data = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(f"{self.url}/v3{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
+            with urllib.request.urlopen(request, timeout=60) as reply:
                 text = reply.read()
                 return reply.status, reply.headers, json.loads(text) if text else None
         except urllib.error.HTTPError as error:

@@ -75,7 +75,7 @@ class RabbitMQ:
         """What ``rabbitmqctl`` says."""
         program = [str(PROGRAMS / "rabbitmqctl"), "-q", *command]
         return subprocess.run(
-            program, env=self._environ(), capture_output=True, text=True, timeout=60, check=True
+            program, env=self._environ(), capture_output=True, text=True, timeout=300, check=True
         ).stdout
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:

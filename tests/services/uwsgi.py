@@ -55,7 +55,7 @@ class UwsgiServer:
     def manage(self, program: str, *arguments: str) -> None:
         """Run a program of its environment. :raises AssertionError: if that fails."""
         command = [str(self._venv / "bin" / program), *arguments]
-        done = subprocess.run(command, env=self._environ(), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=self._environ(), capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
 
     def serve(self, kind: str, options: Sequence[str], answers: Callable[[], bool]) -> None:

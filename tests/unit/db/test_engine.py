@@ -334,7 +334,7 @@ def test_processes_share(settings: DatabaseSettings) -> None:
     command = [sys.executable, "-c", WRITE, settings.connection]
     writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     for writer in writers:
-        _, errors = writer.communicate(timeout=60)
+        _, errors = writer.communicate(timeout=300)
         assert (writer.returncode, errors) == (0, "")
     assert transact(settings, run, "SELECT count(DISTINCT name) FROM metadef_resource_types") == [(120,)]
 
@@ -349,5 +349,5 @@ def test_processes_open_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script, f"sqlite:///{tmp_path}/new.sqlite"]
     makers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     for maker in makers:
-        _, errors = maker.communicate(timeout=60)
+        _, errors = maker.communicate(timeout=300)
         assert (maker.returncode, errors) == (0, "")
