@@ -20,6 +20,7 @@ from glancetx.config.store_settings import (
 from glancetx.interfaces import IStore
 from glancetx.runtime.threads import Threads
 from glancetx.stores.filesystem import FilesystemStore
+from glancetx.stores.lookups import Lookups
 from glancetx.stores.registry import Stores
 
 
@@ -45,7 +46,7 @@ class StoreBuilder:
     def build(self, settings: FilesystemSettings | OtherSettings) -> IStore:
         """One store, not started yet."""
         if isinstance(settings, FilesystemSettings):
-            return FilesystemStore(settings, self.files, multiple=self.settings.stores.multiple)
+            return self._file(settings)
         if isinstance(settings, HttpStoreSettings):
             return self._http(settings)
         if isinstance(settings, SwiftSettings):
@@ -55,6 +56,13 @@ class StoreBuilder:
         if isinstance(settings, VmwareSettings):
             return self._vmware(settings)
         return self._s3(settings)
+
+    def _file(self, settings: FilesystemSettings) -> IStore:
+        lookups = None
+        if settings.timeout:
+            threads = Threads(self.reactor, f"{settings.identifier}-lookups", settings.lookups)
+            lookups = Lookups(settings, self.reactor, threads)
+        return FilesystemStore(settings, self.files, self.settings.stores.multiple, lookups)
 
     def _http(self, settings: HttpStoreSettings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience

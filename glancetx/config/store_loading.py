@@ -150,14 +150,34 @@ def filesystem(group: StoreGroup, identifier: str, default_dir: str) -> Filesyst
         mode = int(digits, 8)
     except ValueError:
         raise ConfigurationError(f"filesystem_store_file_perm = {digits}: not an octal number") from None
-    datadir = Path(group.filesystem_store_datadir or default_dir)
+    datadirs = tuple(data_folder(text) for text in group.filesystem_store_datadirs or ())
+    if datadirs and group.is_set("filesystem_store_datadir") and group.filesystem_store_datadir:
+        raise ConfigurationError(f"[{group.name}] either filesystem_store_datadir or filesystem_store_datadirs")
+    if len({folder for folder, _ in datadirs}) != len(datadirs):
+        raise ConfigurationError(f"[{group.name}] filesystem_store_datadirs names a directory twice")
+    best = max(datadirs, key=lambda each: each[1])[0] if datadirs else None
     return FilesystemSettings(
         identifier=identifier,
-        datadir=datadir,
+        datadir=best or Path(group.filesystem_store_datadir or default_dir),
+        datadirs=datadirs,
+        metadata_file=group.path("filesystem_store_metadata_file"),
+        marker=group.filesystem_store_marker,
         file_perm=mode,
         chunk_size=group.filesystem_store_chunk_size,
+        thin=group.filesystem_thin_provisioning,
+        timeout=group.filesystem_store_timeout,
+        lookups=group.filesystem_store_thread_pool_size,
+        threshold=group.filesystem_store_threadpool_threshold,
         **described(group),
     )
+
+
+def data_folder(text: str) -> tuple[Path, int]:
+    """A directory and its priority, which is 0 if there is none."""
+    path, _, priority = map(str.strip, text.rpartition(":")) if ":" in text else (text.strip(), "", "")
+    if not path or not (priority or "0").lstrip("+-").isdigit():
+        raise ConfigurationError(f"filesystem_store_datadirs = {text}: not as path:priority")
+    return Path(path), int(priority or 0)
 
 
 def http(group: StoreGroup, identifier: str) -> HttpStoreSettings:

@@ -27,7 +27,20 @@ BACKEND = [
 
 FILESYSTEM = [
     cfg.StrOpt("filesystem_store_datadir", help="Directory of the image files."),
-    cfg.IntOpt("filesystem_store_chunk_size", default=65536, min=1, help="Shown in the details of stores."),
+    cfg.MultiStrOpt(
+        "filesystem_store_datadirs",
+        help="Several directories, each as path:priority; the highest with room takes an image. Instead of the above.",
+    ),
+    cfg.StrOpt("filesystem_store_metadata_file", help="JSON file: what locations tell about their mount points."),
+    cfg.StrOpt(
+        "filesystem_store_marker",
+        help="Ours: a name that is to be found in each directory; where it is not, the disk counts as not mounted.",
+    ),
+    cfg.IntOpt("filesystem_store_chunk_size", default=65536, min=1, help="Bytes of zeros that may become a hole."),
+    cfg.BoolOpt("filesystem_thin_provisioning", default=False, help="Make holes of zeros instead of writing them."),
+    cfg.IntOpt("filesystem_store_timeout", default=0, min=0, help="Seconds to find or delete a file; 0: no limit."),
+    cfg.IntOpt("filesystem_store_thread_pool_size", default=10, min=1, help="Threads for that, if it has a limit."),
+    cfg.IntOpt("filesystem_store_threadpool_threshold", default=75, min=0, help="Percent in use that is warned of."),
     cfg.IntOpt("filesystem_store_file_perm", default=0, help="Mode of image files, digits read as octal; 0: umask."),
 ]
 

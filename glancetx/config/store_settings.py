@@ -13,12 +13,19 @@ GLANCE_DATADIR = "/var/lib/glance/images"
 
 @frozen(kw_only=True)
 class FilesystemSettings:
-    """One file store (stores.md, section 2)."""
+    """One file store (stores.md, section 2). *datadirs*: several directories with their priorities, if not one."""
 
     identifier: str = "file"
     datadir: Path = Path(GLANCE_DATADIR)
+    datadirs: tuple[tuple[Path, int], ...] = ()
+    metadata_file: Path | None = None  # what locations tell about mount points
+    marker: str | None = None  # a name that is to be found in each directory when it is mounted
     file_perm: int = 0
-    chunk_size: int = 65536  # shown to administrators; how files are read and written does not depend on it
+    chunk_size: int = 65536  # bytes of a hole; else how files are read and written does not depend on it
+    thin: bool = False  # chunks of zeros become holes
+    timeout: int = 0  # seconds to find, open or delete a file; 0: no limit, and no threads of its own
+    lookups: int = 10  # threads that do these with a limit
+    threshold: int = 75  # percent of them that are busy without a warning
     description: str | None = None
     weight: int = 0
 

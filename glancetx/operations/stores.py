@@ -101,7 +101,7 @@ def _properties(settings: object) -> Mapping[str, Any]:
 
 @_properties.register
 def _(settings: FilesystemSettings) -> Mapping[str, Any]:
-    return {"data_dir": str(settings.datadir), "chunk_size": settings.chunk_size, "thin_provisioning": False}
+    return {"data_dir": str(settings.datadir), "chunk_size": settings.chunk_size, "thin_provisioning": settings.thin}
 
 
 @_properties.register

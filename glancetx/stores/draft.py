@@ -17,6 +17,7 @@ from typing import Final
 
 from glancetx.domain.errors import Conflict
 from glancetx.runtime.failpoints import reach
+from glancetx.stores.zeros import written_parts
 
 MARK: Final = "user.glancetx.attempt"
 FLUSH: Final = 8 * 1024 * 1024  # bytes after which the kernel is told to begin writing, so that the final sync is short
@@ -28,12 +29,13 @@ _NO_ATTRIBUTES: Final = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.ENOSPC,
 class Draft:
     """One attempt to write one file. The methods are called one after the other, each in some thread.
 
-    They raise OSError as it comes. After `remove`, nothing of the attempt is left.
+    They raise OSError as it comes. After `remove`, nothing of the attempt is left. *holes*: chunks of so many zeros are
+    not written; 0: everything is.
     """
 
-    def __init__(self, folder: Path, image_id: str, attempt: str, file_perm: int = 0) -> None:
+    def __init__(self, folder: Path, image_id: str, attempt: str, file_perm: int = 0, holes: int = 0) -> None:
         self.final = folder / image_id
-        self._folder, self._attempt, self._file_perm = folder, attempt, file_perm
+        self._folder, self._attempt, self._file_perm, self._holes = folder, attempt, file_perm, holes
         self._part = folder / f".{image_id}.{attempt}.part"
         self._descriptor = -1
         self._written = self._flushed = 0
@@ -49,17 +51,27 @@ class Draft:
 
     def write(self, chunks: list[bytes]) -> None:
         """Append the chunks."""
-        if len(chunks) > MOST_CHUNKS:
-            chunks = [b"".join(chunks)]
         size = sum(map(len, chunks))
+        if self._holes:
+            self._write_parts(b"".join(chunks))
+        else:
+            self._write_all([b"".join(chunks)] if len(chunks) > MOST_CHUNKS else chunks, size)
+        self._written += size
+        if self._written - self._flushed >= FLUSH:
+            self._start_flush()
+
+    def _write_all(self, chunks: list[bytes], size: int) -> None:
         done = os.writev(self._descriptor, chunks)
         if done < size:
             rest = memoryview(b"".join(chunks))[done:]
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-        self._written += size
-        if self._written - self._flushed >= FLUSH:
-            self._start_flush()
+
+    def _write_parts(self, data: bytes) -> None:
+        view = memoryview(data)
+        for begin, end in written_parts(data, self._written, self._holes):
+            while begin < end:
+                begin += os.pwrite(self._descriptor, view[begin:end], self._written + begin)
 
     def publish(self) -> None:
         """Make what was written durable, and visible under its final name.
@@ -67,6 +79,8 @@ class Draft:
         :raises Conflict: if another attempt was faster.
         """
         reach("store.written")
+        if self._holes:
+            os.ftruncate(self._descriptor, self._written)  # the end may be a hole
         self._mark()
         os.fsync(self._descriptor)
         reach("store.synced")

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Final, ParamSpec, TypeVar
 
 from twisted.web.iweb import IBodyProducer
@@ -15,6 +16,7 @@ from zope.interface import implementer
 from glancetx.config.settings import FilesystemSettings
 from glancetx.domain.errors import (
     ConfigurationError,
+    Conflict,
     DataNotFound,
     Forbidden,
     SizeMismatch,
@@ -28,6 +30,8 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.draft import Draft, sync_folder
+from glancetx.stores.folders import Folders
+from glancetx.stores.lookups import Lookups
 from glancetx.stores.uri import file_path, file_url
 from glancetx.streams import FileSource, Intake
 
@@ -41,62 +45,89 @@ _NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno
 
 @implementer(IStore)
 class FilesystemStore:
-    """One data directory. All disk work happens in *threads*; *multiple*: locations carry the store's id.
+    """Data directories, of which one or more have images. *multiple*: locations carry the store's id.
 
-    The file system needs hard links.
+    All disk work happens in *threads*; but with *lookups*, to find, open or delete a file has a time limit. The file
+    systems need hard links.
     """
 
     scheme = "file"
     random_access = True
     read_only = False
 
-    def __init__(self, settings: FilesystemSettings, threads: Threads, multiple: bool) -> None:
+    def __init__(
+        self, settings: FilesystemSettings, threads: Threads, multiple: bool, lookups: Lookups | None = None
+    ) -> None:
         self.identifier = settings.identifier
-        self._folder = Path(os.path.abspath(settings.datadir))
-        self.url_prefix = file_url(self._folder) + "/"
-        self._file_perm = settings.file_perm
+        self._settings = settings
+        self._folders = Folders(settings)
+        self.url_prefix = file_url(self._folders.all[0]) + "/"
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._threads = threads
+        self._lookups = lookups
+        self._adding: set[str] = set()
 
     async def start(self) -> None:
-        """Make the data directory if there is none.
+        """Make the data directories that are missing; what is to be mounted may yet be missing.
 
-        :raises ConfigurationError: if that is impossible, or it cannot be read, or files could not be with *file_perm*.
+        :raises ConfigurationError: if one cannot be made or read, or files could not be with *file_perm*.
         """
-        if self._file_perm and self._file_perm & 0o600 != 0o600:
+        perm = self._settings.file_perm
+        if perm and perm & 0o600 != 0o600:
             raise ConfigurationError(
-                f"Store {self.identifier}: filesystem_store_file_perm {self._file_perm:o} locks the owner out"
+                f"Store {self.identifier}: filesystem_store_file_perm {perm:o} locks the owner out"
             )
-        await self._threads.run(self._prepare)
+        await self._threads.run(self._folders.prepare)
+        if self._lookups is not None:
+            self._lookups.start()
 
     async def stop(self) -> None:
-        """Nothing is held."""
+        if self._lookups is not None:
+            await self._lookups.stop()
 
     async def add(self, image_id: str, body: IBodyProducer, attempt: str) -> Stored:
         async with Intake(body) as intake:
-            draft = self._draft(image_id, attempt)
-            async with undone_by(self._run, draft.remove):
-                await self._run(draft.create)
-                size = await self._write(draft, intake, body.length)
-                await self._run(draft.publish)
-        return Stored(url=file_url(draft.final), size=size, metadata=self._metadata)
+            check_name(image_id)
+            if len(self._folders.all) > 1 and image_id in self._adding:  # in one directory the final name decides
+                raise Conflict("The store is receiving data of this image already")
+            self._adding.add(image_id)
+            try:
+                known = body.length if isinstance(body.length, int) else 0
+                draft = self._draft(await self._look(self._folders.choose, image_id, known), image_id, attempt)
+                async with undone_by(self._run, draft.remove):
+                    await self._run(draft.create)
+                    size = await self._write(draft, intake, body.length)
+                    await self._run(draft.publish)
+            finally:
+                self._adding.discard(image_id)
+        metadata = {**self._folders.metadata_of(draft.final), **self._metadata}
+        return Stored(url=file_url(draft.final), size=size, metadata=metadata)
 
     async def get(self, url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
-        opening = _Opening(file_path(url))
+        path = file_path(url)
+        opening = _Opening(path)
         async with undone_by(self._threads.run, opening.close):
-            size = await self._look(opening.open)
+            size = await self._find(path, opening.open)
         available = max(0, size - offset)
         wanted = available if length is None else min(length, available)
         return FileSource(self._threads, opening.descriptor, offset, wanted)
 
     async def size(self, url: str) -> int:
-        return await self._look(_size, file_path(url))
+        path = file_path(url)
+        return await self._find(path, _size, path)
 
     async def delete(self, url: str) -> None:
-        await self._look(_delete, file_path(url))
+        path = file_path(url)
+        await self._find(path, _delete, path)
 
     async def discard(self, image_id: str, attempt: str) -> None:
-        await self._run(self._draft(image_id, attempt).remove)
+        check_name(image_id)
+        for folder in self._folders.all:
+            await self._look(self._discard, folder, image_id, attempt)
+
+    def _discard(self, folder: Path, image_id: str, attempt: str) -> None:
+        self._folders.check(folder)
+        self._draft(folder, image_id, attempt).remove()
 
     async def _write(self, draft: Draft, intake: Intake, length: object) -> int:
         """Write all that comes; returns how much it was. :raises SizeMismatch: if it is not as announced."""
@@ -111,11 +142,10 @@ class FilesystemStore:
             raise SizeMismatch(known, size)
         return size
 
-    def _draft(self, image_id: str, attempt: str) -> Draft:
-        for part in (image_id, attempt):
-            if not part or part.startswith(".") or "/" in part or "\0" in part:
-                raise StoreError("The name cannot be that of a file")
-        return Draft(self._folder, image_id, attempt, self._file_perm)
+    def _draft(self, folder: Path, image_id: str, attempt: str) -> Draft:
+        check_name(attempt)
+        holes = self._settings.chunk_size if self._settings.thin else 0
+        return Draft(folder, image_id, attempt, self._settings.file_perm, holes)
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it in a thread; errors of the operating system become those of the contract."""
@@ -125,23 +155,23 @@ class FilesystemStore:
             raise _explain(error) from error
 
     async def _look(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same for what is done to existing data."""
-        try:
+        """The same, within the time limit if there is one."""
+        if self._lookups is None:
             return await self._run(function, *args, **kwargs)
+        try:
+            return await self._lookups.run(function, *args, **kwargs)
+        except OSError as error:
+            raise _explain(error) from error
+
+    async def _find(self, path: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what is done to existing data; where the disk is not mounted nobody knows whether it exists."""
+        try:
+            return await self._look(function, *args, **kwargs)
         except StoreError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOTHING:
+                await self._look(self._folders.check_above, path)
                 raise DataNotFound("There is no file at the location") from error
             raise
-
-    def _prepare(self) -> None:
-        try:
-            self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Store {self.identifier}: {self._folder} is no directory and cannot be made: {error.strerror}"
-            ) from error
-        if not os.access(self._folder, os.R_OK | os.X_OK):
-            raise ConfigurationError(f"Store {self.identifier}: {self._folder} cannot be read")
 
 
 class _Opening:
@@ -149,17 +179,32 @@ class _Opening:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = Lock()
+        self._closed = False
         self.descriptor = -1
 
     def open(self) -> int:
         """The size of the file. Does not wait for the other end if somebody put a pipe there."""
-        self.descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        return _regular_size(os.fstat(self.descriptor))
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with self._lock:
+            if self._closed:  # somebody has waited too long
+                os.close(descriptor)
+                return 0
+            self.descriptor = descriptor
+        return _regular_size(os.fstat(descriptor))
 
     def close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        with self._lock:
+            self._closed = True
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+                self.descriptor = -1
+
+
+def check_name(text: str) -> None:
+    """:raises StoreError: if a file cannot be named like this."""
+    if not text or text.startswith(".") or "/" in text or "\0" in text:
+        raise StoreError("The name cannot be that of a file")
 
 
 def _size(path: Path) -> int:

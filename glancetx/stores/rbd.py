@@ -17,6 +17,7 @@ from glancetx.stores.rbd_cluster import Cluster, Connection
 from glancetx.stores.rbd_draft import IN_FLIGHT, SNAPSHOT, RbdDraft, Writes, delete, discard, order
 from glancetx.stores.rbd_source import OpenImage, RbdSource
 from glancetx.stores.uri import RbdPlace, rbd_place, rbd_prefix, rbd_url
+from glancetx.stores.zeros import is_zero
 from glancetx.streams import Intake
 from glancetx.streams.portions import Portions
 
@@ -70,9 +71,9 @@ class RbdStore:
         await self._threads.stop()
 
     async def add(self, image_id: str, body: IBodyProducer, attempt: str) -> Stored:
-        if not image_id or "/" in image_id or "@" in image_id or "\0" in image_id:
-            raise StoreError("The name cannot be that of an RBD image")
         async with Intake(body) as intake:
+            if not image_id or not {"/", "@", "\0"}.isdisjoint(image_id):
+                raise StoreError("The name cannot be that of an RBD image")
             connection = await self._cluster.acquire()
             draft = RbdDraft(self._settings, connection, image_id, attempt)
             writes = Writes(self._cluster, draft, max(1, IN_FLIGHT // self._object_size))
@@ -139,8 +140,3 @@ class RbdStore:
             return await self._cluster.run_on(opening.connection, opening.open)
         except StoreWriteDenied as error:
             raise StoreUnavailable("The Ceph cluster does not let us read") from error
-
-
-def is_zero(data: bytes) -> bool:
-    """Whether there is nothing but zeros."""
-    return not any(data[:64]) and data == bytes(len(data))

@@ -15,6 +15,7 @@ MIB = 1024 * 1024
 
 def theirs(config: str, action: str, arguments: list[str]) -> list[str]:
     """glance_store, each image in a thread."""
+    sys.path.append("/usr/lib/python3/dist-packages")  # Ceph's modules are Debian's
     from concurrent.futures import ThreadPoolExecutor
 
     import glance_store

@@ -1,4 +1,4 @@
-"""Our drivers against glance_store's, on the same servers: ``python -m tests.bench.stores [MIB] [AT ONCE]``.
+"""Our drivers against glance_store's, on the same servers: ``python -m tests.bench.stores [MIB] [AT ONCE] [KIND...]``.
 
 Each line is one process that adds images, or reads them, all at once; both sides compute MD5 and SHA-512 of what they
 add. It needs what the tests of stores need.
@@ -12,11 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.bench.store_side import MIB
 from tests.integration.stores.test_glance_store import glance_python
+from tests.services.ceph import GIB, Ceph
+from tests.services.ceph import USER as CEPH_USER
 from tests.services.keystone import PASSWORD, RealKeystone, find_venv
 from tests.services.objects import SwiftServer, start_swift
 from tests.services.programs import Processes
@@ -25,6 +29,7 @@ from tests.services.vcsim import PASSWORD as VCENTER_PASSWORD
 
 HERE = Path(__file__).parent
 ROUNDS = 3
+KINDS = ("file", "rbd", "s3", "swift", "vmware")
 
 
 def s3_text(server: SwiftServer) -> str:
@@ -42,6 +47,13 @@ def swift_text(keystone: RealKeystone) -> str:
         "[glance_store]\nstores = swift\ndefault_store = swift\nswift_store_container = bench\n"
         f"swift_store_auth_address = {keystone.url}/v3\nswift_store_user = red:red\nswift_store_key = {PASSWORD}\n"
         "swift_store_create_container_on_put = true\n"
+    )
+
+
+def rbd_text(ceph: Ceph) -> str:
+    return (
+        f"[glance_store]\nstores = rbd\ndefault_store = rbd\nrbd_store_ceph_conf = {ceph.config}\n"
+        f"rbd_store_user = {CEPH_USER}\n"
     )
 
 
@@ -90,38 +102,62 @@ def measure(kind: str, config: Path, source: Path, size: int, count: int) -> Non
         print(f"| {kind} | {count} | {who} | {rates} | {peak:.0f} |", flush=True)
 
 
-def main(mib: int = 1024, most: int = 4) -> None:
+@contextmanager
+def objects(folder: Path) -> Iterator[tuple[SwiftServer, RealKeystone]]:
+    """Swift with its S3 interface, and the Keystone that knows its users."""
+    keystone = RealKeystone(find_venv(), folder / "keystone")
+    keystone.make()
+    keystone.start()
+    (folder / "servers").mkdir()
+    processes = Processes(folder / "servers")
+    try:
+        keystone.add_user("swift", "service", "service", "admin")
+        keystone.add_user("red", "red", "member")
+        server = start_swift(processes, keystone.url, PASSWORD)
+        keystone.add_endpoint("object-store", f"{server.url}/v1/AUTH_%(project_id)s")
+        yield server, keystone
+    finally:
+        processes.stop()
+        keystone.stop()
+
+
+@contextmanager
+def texts(kinds: Sequence[str], folder: Path) -> Iterator[dict[str, str]]:
+    """The configuration of each kind of store, while its servers run."""
+    with ExitStack() as stack:
+        found = {"file": file_text(folder)}
+        if "rbd" in kinds:
+            ceph = Ceph(disk=GIB * 24)
+            stack.callback(ceph.stop)
+            ceph.start()
+            found["rbd"] = rbd_text(ceph)
+        if {"s3", "swift"} & set(kinds):
+            server, keystone = stack.enter_context(objects(folder))
+            found |= {"s3": s3_text(server), "swift": swift_text(keystone)}
+        if "vmware" in kinds:
+            (folder / "vcenter").mkdir()
+            simulator = Processes(folder / "vcenter")
+            stack.callback(simulator.stop)
+            found["vmware"] = vmware_text(start_vcsim(simulator))
+        yield {kind: found[kind] for kind in kinds}
+
+
+def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "image"
         with source.open("wb") as file:
-            for _ in range(mib):
+            for _ in range(int(mib)):
                 file.write(os.urandom(MIB))
-        keystone = RealKeystone(find_venv(), folder / "keystone")
-        keystone.make()
-        keystone.start()
-        (folder / "servers").mkdir()
-        processes = Processes(folder / "servers")
-        try:
-            keystone.add_user("swift", "service", "service", "admin")
-            keystone.add_user("red", "red", "member")
-            server = start_swift(processes, keystone.url, PASSWORD)
-            keystone.add_endpoint("object-store", f"{server.url}/v1/AUTH_%(project_id)s")
-            texts = {"file": file_text(folder), "s3": s3_text(server), "swift": swift_text(keystone)}
-            texts["vmware"] = vmware_text(start_vcsim(processes))
-            print(
-                "| store | at once | driver | up, MiB/s | down, MiB/s | CPU s/GiB up | down | peak memory, MiB |\n"
-                "|---|---|---|---|---|---|---|---|"
-            )
-            for kind, text in texts.items():
+        with texts(kinds or KINDS, folder) as found:
+            print("| store | at once | driver | up, MiB/s | down, MiB/s | CPU s/GiB up | down | peak memory, MiB |")
+            print("|---|---|---|---|---|---|---|---|")
+            for kind, text in found.items():
                 config = folder / f"{kind}.conf"
                 config.write_text(text)
-                for count in (1, most):
-                    measure(kind, config, source, mib * MIB, count)
-        finally:
-            processes.stop()
-            keystone.stop()
+                for count in (1, int(most)):
+                    measure(kind, config, source, int(mib) * MIB, count)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

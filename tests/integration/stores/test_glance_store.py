@@ -77,11 +77,11 @@ class Pair:
 PairMaker = Callable[[], Awaitable[Pair]]
 
 
-@pytest_twisted.async_yield_fixture(params=["file", "rbd", "s3-moto", "swift", "swift-file"])
+@pytest_twisted.async_yield_fixture(params=["file", "file-folders", "rbd", "s3-moto", "swift", "swift-file"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
     """Each kind of store."""
     kind = str(request.param)
-    text = file_text(tmp_path)
+    text = file_text(tmp_path) if kind == "file" else folders_text(tmp_path)
     if kind == "rbd":
         ceph = request.getfixturevalue("ceph")
         ceph.make_pool("exchange")
@@ -123,6 +123,21 @@ def file_text(folder: Path) -> str:
         [glance_store]
         stores = file
         filesystem_store_datadir = {folder}/images
+    """
+
+
+def folders_text(folder: Path) -> str:
+    """Several directories, holes, and what locations tell of their mount point."""
+    (folder / "metadata.json").write_text(f'{{"id": "one", "mountpoint": "{folder}"}}')
+    return f"""
+        [glance_store]
+        stores = file
+        filesystem_store_datadir =
+        filesystem_store_datadirs = {folder}/low:1
+        filesystem_store_datadirs = {folder}/high:2
+        filesystem_store_metadata_file = {folder}/metadata.json
+        filesystem_thin_provisioning = true
+        filesystem_store_file_perm = 644
     """
 
 

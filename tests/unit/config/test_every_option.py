@@ -69,6 +69,7 @@ FILES: Final[list[Groups]] = [
 SPECIAL: Final = {
     "user_storage_quota": "7GB",
     "filesystem_store_file_perm": "640",
+    "filesystem_store_datadirs": "/somewhere:7",
     "allowed_networks": "10.0.0.0/8",
     "default_store": "http",
     "vmware_server_fingerprint": "ab" * 32,

@@ -93,6 +93,22 @@ def test_many(tmp_path: Path) -> None:
     }
 
 
+def test_folders(tmp_path: Path) -> None:
+    """Several directories; the last colon is before the priority, which may be missing."""
+    text = """
+        [glance_store]
+        filesystem_store_datadirs = /srv/a:1
+        filesystem_store_datadirs = /srv/b:x : 20
+        filesystem_store_datadirs = /srv/c
+        filesystem_thin_provisioning = true
+        filesystem_store_marker = .here
+        filesystem_store_timeout = 7
+    """
+    (found,) = stores(tmp_path, text).filesystems
+    assert found.datadirs == ((Path("/srv/a"), 1), (Path("/srv/b:x"), 20), (Path("/srv/c"), 0))
+    assert (found.datadir, found.thin, found.marker, found.timeout) == (Path("/srv/b:x"), True, ".here", 7)
+
+
 def test_rbd(tmp_path: Path) -> None:
     """A pool; what nobody sets is Ceph's to say."""
     text = """
@@ -238,6 +254,10 @@ ACCOUNT = "vmware_server_host = h\nvmware_server_username = u\nvmware_server_pas
         (VMWARE + "vmware_server_fingerprint = abcd", "not a SHA-256"),
         (VMWARE + "vmware_store_image_dir = /", "not a directory"),
         ("[glance_store]\ns3_store_large_object_chunk_size = 4", "s3_store_large_object_chunk_size"),
+        ("[glance_store]\nfilesystem_store_datadirs = /a:b", "path:priority"),
+        ("[glance_store]\nfilesystem_store_datadirs = :7", "path:priority"),
+        ("[glance_store]\nfilesystem_store_datadirs = /a:1\nfilesystem_store_datadirs = /a:2", "twice"),
+        ("[glance_store]\nfilesystem_store_datadirs = /a:1\nfilesystem_store_datadir = /b", "either"),
         ("[glance_store]\nfilesystem_store_file_perm = 99", "not an octal number"),
         ("[glancetx]\nallowed_networks = 10.0.0.1/8", "allowed_networks"),
         ("[import_filtering_opts]\nallowed_ports = http", "allowed_ports"),

@@ -38,10 +38,30 @@ class TestFilesystemStore(StoreTests):
     async def make_store(self) -> IStore:
         self.threads = Threads(cast(IReactorFromThreads, the_reactor()), "files", 4)
         self.threads.start()
-        return FilesystemStore(FilesystemSettings(datadir=self.path), self.threads, multiple=False)
+        return FilesystemStore(self.settings(), self.threads, multiple=False)
+
+    def settings(self) -> FilesystemSettings:
+        return FilesystemSettings(datadir=self.path)
 
     async def dispose(self, store: IStore) -> None:
         await self.threads.stop()
 
     async def remains(self, store: IStore) -> Collection[str]:
         return [path.name for path in self.path.iterdir()]
+
+
+class TestThinStore(TestFilesystemStore):
+    """The one that makes holes."""
+
+    def settings(self) -> FilesystemSettings:
+        return FilesystemSettings(datadir=self.path, thin=True)
+
+
+class TestFoldersStore(TestFilesystemStore):
+    """The one in several directories."""
+
+    def settings(self) -> FilesystemSettings:
+        return FilesystemSettings(datadirs=tuple((self.path / name, 1) for name in "ab"))
+
+    async def remains(self, store: IStore) -> Collection[str]:
+        return [path.name for path in self.path.glob("?/*")]
