@@ -14,7 +14,7 @@ from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.rbd_cluster import Cluster, Connection
-from glancetx.stores.rbd_draft import IN_FLIGHT, SNAPSHOT, RbdDraft, Writes, delete, discard, order
+from glancetx.stores.rbd_draft import PIECE, SNAPSHOT, RbdDraft, Writes, delete, discard, order
 from glancetx.stores.rbd_source import OpenImage, RbdSource
 from glancetx.stores.uri import RbdPlace, rbd_place, rbd_prefix, rbd_url
 from glancetx.stores.zeros import is_zero
@@ -42,7 +42,7 @@ class RbdStore:
         self._threads = Threads(reactor, settings.identifier, THREADS)
         self._removals = Threads(reactor, f"{settings.identifier}-removals", REMOVALS)
         self._cluster = Cluster(settings, reactor, self._threads)
-        self._object_size = 1 << order(settings)
+        self._piece = min(1 << order(settings), PIECE)  # no piece is in two objects
 
     @property
     def fsid(self) -> str | None:
@@ -76,7 +76,7 @@ class RbdStore:
                 raise StoreError("The name cannot be that of an RBD image")
             connection = await self._cluster.acquire()
             draft = RbdDraft(self._settings, connection, image_id, attempt)
-            writes = Writes(self._cluster, draft, max(1, IN_FLIGHT // self._object_size))
+            writes = Writes(self._cluster, draft)
             async with undone_by(self._give_up, draft, writes, image_id, attempt):
                 portions = Portions(intake, body.length)
                 await self._cluster.run_on(connection, draft.create, portions.left or 0)
@@ -113,9 +113,9 @@ class RbdStore:
         await self._cluster.run_in(self._removals, discard, self._settings.pool, image_id, attempt)
 
     async def _write(self, draft: RbdDraft, writes: Writes, portions: Portions) -> None:
-        """Write all that comes, an object of Ceph's at a time."""
+        """Write all that comes."""
         offset = 0
-        while block := await portions.block(self._object_size):
+        while block := await portions.block(self._piece):
             data = b"".join(block)
             end = offset + len(data)
             if not draft.fits(end):

@@ -23,7 +23,8 @@ MARK: Final = "glancetx.attempt"
 MOST_GROWTH: Final = 8 * 1024 * MIB  # of an image whose size nobody knows, at once
 MOST_TRIES: Final = 40  # to remove an image from a full pool
 PAUSE: Final = 0.5  # seconds between two of them
-IN_FLIGHT: Final = 32 * MIB  # of writes of one image, in memory; one write in any case
+PIECE: Final = 2 * MIB  # bytes written at once, at most: larger ones take more memory and are no faster
+IN_FLIGHT: Final = 4  # writes of one image
 
 
 class RbdDraft:
@@ -107,13 +108,13 @@ class RbdDraft:
 class Writes:
     """The writes of one draft that are under way. Does not block."""
 
-    def __init__(self, cluster: Cluster, draft: RbdDraft, most: int) -> None:
-        self._cluster, self._draft, self._most = cluster, draft, most
+    def __init__(self, cluster: Cluster, draft: RbdDraft) -> None:
+        self._cluster, self._draft = cluster, draft
         self._running: deque[Completion[None]] = deque()
 
     async def add(self, offset: int, data: bytes) -> None:
         """Begin one, as soon as there is room. Raises what an earlier one failed with."""
-        while len(self._running) >= self._most:
+        while len(self._running) >= IN_FLIGHT:
             await self._running.popleft()
         self._running.append(self._draft.write(self._cluster, offset, data))
 

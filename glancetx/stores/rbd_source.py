@@ -14,7 +14,7 @@ from glancetx.stores.uri import RbdPlace
 from glancetx.streams.pulled import PulledSource
 
 PIECE: Final = MIB  # bytes read at once
-MOST_AHEAD: Final = 8  # pieces
+MOST_AHEAD: Final = 4  # pieces
 
 
 class OpenImage:
