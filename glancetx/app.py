@@ -25,6 +25,7 @@ from glancetx.assembly.locations import AdditionBuilder
 from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.nodes import build_nodes
 from glancetx.assembly.notifiers import choose_notifier
+from glancetx.assembly.plugins import PluginBuilder
 from glancetx.assembly.stores import StoreBuilder
 from glancetx.cache.cache import ImageCache
 from glancetx.config.settings import Settings
@@ -134,6 +135,7 @@ class ImageService(MultiService):
         self._files = Threads(reactor, "files", max(8, 4 * cores))
         self._hashing = Threads(reactor, "hashing", max(2, cores))
         self._accounts = Threads(reactor, "accounts", 2)
+        self._conversion = Threads(reactor, "conversion", max(2, cores))
         self._metrics = Metrics()
         self._responder = Responder(reactor, self._files)
         self._engine = Engine(reactor, settings.database)
@@ -202,7 +204,14 @@ class ImageService(MultiService):
             process=self._process,
             signatures=signatures,
             keystone=self._identity.keystone,
-            plugins=import_steps,
+            plugins=PluginBuilder(
+                settings=settings,
+                staging=self._staging,
+                claims=self._claims,
+                limits=limits,
+                hashing=self._hashing,
+                conversion=self._conversion,
+            ).steps(import_steps),
         ).runner()
         adding = AdditionBuilder(
             settings=settings,
@@ -443,7 +452,7 @@ class ImageService(MultiService):
             self.started.addErrback(lambda failure: None)  # it was logged; whoever wanted to know was told
 
     def _pools(self) -> Sequence[Threads]:
-        return (self._files, self._hashing, self._accounts)
+        return (self._files, self._hashing, self._accounts, self._conversion)
 
     def _build_cache(self) -> ImageCache | None:
         if self.settings.cache is None:

@@ -53,7 +53,13 @@ class ImportBuilder:
     def runner(self) -> ImportRunner:
         """What runs all imports of this process."""
         settings = self.settings
-        filler = Filler(self.hashing, settings.images.hashing_algorithm, settings.formats, self.signatures)
+        filler = Filler(
+            self.hashing,
+            settings.images.hashing_algorithm,
+            settings.formats,
+            self.signatures,
+            verified=bool(self.plugins),
+        )
         progress = Progress(self.reactor, self.runs, self.staging, self.flows(), self.process.host)
         importer = Importer(
             self.reactor,

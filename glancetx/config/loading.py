@@ -26,6 +26,7 @@ from glancetx.config.messaging import notification_settings
 from glancetx.config.middleware import middleware_settings
 from glancetx.config.options import GROUPS
 from glancetx.config.paste import find_paste_file, read_pipeline
+from glancetx.config.plugins import plugin_settings
 from glancetx.config.settings import (
     AccessSettings,
     AuditSettings,
@@ -104,6 +105,7 @@ def load_settings(
         formats=pick(FormatSettings, conf.image_format),
         images=images_settings(conf, custom_properties(folders)),
         imports=import_settings(conf, folder, configured),
+        plugins=plugin_settings(conf),
         audit=audit_settings(conf),
         access_log=own.access_log,
         stuck_after=own.stuck_after,

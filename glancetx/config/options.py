@@ -13,6 +13,8 @@ from glancetx.config.certificates import BARBICAN
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
 from glancetx.config.middleware import CORS, HEALTHCHECK, OSLO_MIDDLEWARE
+from glancetx.config.plugins import IMAGE_CONVERSION, IMAGE_IMPORT, INJECT_METADATA
+from glancetx.config.plugins import OWN as OWN_PLUGINS
 from glancetx.config.settings import CONTAINER_FORMATS, DISK_FORMATS
 from glancetx.config.store_options import ALL, BACKEND, GLANCE_STORE
 
@@ -167,6 +169,7 @@ GLANCETX = [
     cfg.StrOpt("tls_key", help="PEM file: the private key of tls_certificate."),
     cfg.StrOpt("tls_client_ca", help="PEM file: authorities of client certificates; unset: none are asked for."),
     cfg.BoolOpt("tls_client_certificate_required", default=False, help="Refuse clients without a certificate."),
+    *OWN_PLUGINS,
     cfg.StrOpt("signature_certificates", help="Folder of certificates of signed images: ID.pem; before Barbican."),
     cfg.IntOpt("audit_rate", default=10 * 1024 * 1024, min=0, help="Bytes a second the auditor reads; 0: no audit."),
     cfg.IntOpt("repair_rate", default=100 * 1024 * 1024, min=0, help="Bytes a second repairs read; 0: no repairs."),
@@ -224,6 +227,9 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "task": TASK,
     "import_filtering_opts": IMPORT_FILTERING,
     "glance_download_properties": GLANCE_DOWNLOAD,
+    "image_import_opts": IMAGE_IMPORT,
+    "image_conversion": IMAGE_CONVERSION,
+    "inject_metadata_properties": INJECT_METADATA,
     "wsgi": WSGI,
     "paste_deploy": PASTE_DEPLOY,
     "cors": CORS,

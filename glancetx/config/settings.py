@@ -133,6 +133,26 @@ class DownloadSettings:
 
 
 @frozen(kw_only=True)
+class ConversionSettings:
+    """What images are converted to, and the bytes of memory and seconds of a processor that it may take."""
+
+    output_format: str = "raw"
+    conversion_memory: int = 1024**3
+    conversion_time: int = 3600
+
+
+@frozen(kw_only=True)
+class PluginSettings:
+    """What is done to imported data before it is stored: *names* are Glance's, in their order."""
+
+    names: tuple[str, ...] = ()
+    inject: Mapping[str, str] = field(factory=dict)
+    ignore_user_roles: frozenset[str] = frozenset({"admin"})
+    conversion: ConversionSettings = ConversionSettings()
+    decompression_ratio: int = 1000
+
+
+@frozen(kw_only=True)
 class ClientTlsSettings:
     """How we speak TLS to another service. *cafile* None: the system's authorities; *certfile*: what we show of us."""
 
@@ -389,6 +409,7 @@ class Settings:
     formats: FormatSettings = FormatSettings()
     images: ImagesSettings = ImagesSettings()
     imports: ImportSettings = ImportSettings()
+    plugins: PluginSettings = field(factory=PluginSettings)
     access: AccessSettings = AccessSettings()
     audit: AuditSettings = AuditSettings()
     scrub: ScrubSettings = ScrubSettings()

@@ -272,6 +272,10 @@ class SignatureInvalid(Invalid):
         self.image_id, self.reason = image_id, reason
 
 
+class ConversionFailed(Invalid):
+    """The image cannot be made one of another format."""
+
+
 class CertificateRefused(Invalid):
     """There is no such certificate, or the caller may not read it."""
 

@@ -30,12 +30,14 @@ logging.getLogger("oslo_utils.imageutils").addHandler(logging.NullHandler())
 class Inspector:
     """Looks at content declared as *disk_format*. Only the container format ``bare`` is looked into (*active*).
 
-    Call `feed` with the bytes in order, then `finish` once. When *settled*, what is still to come makes no difference
-    and need not be fed.
+    *found* is the format that the content has, when `finish` was called; None if it was not looked into, or is of
+    several. Call `feed` with the bytes in order, then `finish` once. When *settled*, what is still to come makes no
+    difference and need not be fed.
     """
 
     def __init__(self, disk_format: str | None, container_format: str | None, settings: FormatSettings) -> None:
         self.active = container_format == "bare"
+        self.found: str | None = None
         self._declared = disk_format
         self._settings = settings
         self._pieces = _Pieces()
@@ -89,6 +91,7 @@ class Inspector:
         if found is None:
             return None
         name, parser = found
+        self.found = name
         virtual_size: int | None = None
         if name == self._declared:
             virtual_size = size if parser is None else parser.virtual_size

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 from twisted.web.iweb import IBodyProducer
 
 from glancetx.config.settings import FormatSettings
-from glancetx.domain.digests import Expectation
+from glancetx.domain.digests import ANYTHING, Expectation
 from glancetx.domain.image import Image, Location
 from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ended
 from glancetx.domain.status import ACTIVE
@@ -54,11 +54,23 @@ class Filled:
 
 
 class Filler:
-    """Fills stores. *algorithm* is that of the secure hash; hashes are computed in *hashing*."""
+    """Fills stores. *algorithm* is that of the secure hash; hashes are computed in *hashing*.
 
-    def __init__(self, hashing: Threads, algorithm: str, formats: FormatSettings, signatures: Signatures) -> None:
+    *verified*: the digests of a request were compared before, since plugins have changed the data.
+    """
+
+    def __init__(
+        self,
+        hashing: Threads,
+        algorithm: str,
+        formats: FormatSettings,
+        signatures: Signatures,
+        *,
+        verified: bool = False,
+    ) -> None:
         self._hashing, self._algorithm, self._formats = hashing, algorithm, formats
         self._signatures = signatures
+        self._verified = verified
 
     async def fill(self, image: Image, source: IBodyProducer, stores: Sequence[IStore], work: Work) -> Filled:
         """Read *source* once, into every store.
@@ -68,7 +80,7 @@ class Filler:
         """
         if work.run.plan.method == COPY_IMAGE:
             return await self._copy(image, source, stores, work)
-        expected = Expectation(work.run.plan.digests.items())
+        expected = ANYTHING if self._verified else Expectation(work.run.plan.digests.items())
         digests = Digests(self._hashing, ("md5", self._algorithm), expected)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
         tapped = Tap(source, Counted(work), found, *digests.observers, *self._signature(image, work.run.plan))
@@ -85,7 +97,8 @@ class Filler:
 
     async def _copy(self, image: Image, source: IBodyProducer, stores: Sequence[IStore], work: Work) -> Filled:
         """A copy is the same as the others, or none."""
-        digests = Digests(self._hashing, (), Expectation(known_digests(image)))
+        expected = Expectation([*known_digests(image), *work.run.plan.digests.items()])
+        digests = Digests(self._hashing, (), expected)
         tapped = Tap(source, Counted(work), *digests.observers)
         outcome = await spread(image.id, tapped, stores, work.claim.id, must_succeed=work.run.plan.must_succeed)
         return Filled(stored=outcome.stored, failed=outcome.failed)

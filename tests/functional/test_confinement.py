@@ -1,0 +1,105 @@
+"""Programs that work on data of strangers can do little, and end when they should."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import CancelledError
+
+from glancetx.runtime.children import Bounds, ChildFailed, Outcome, run_child
+from glancetx.runtime.stoppable import Stop
+
+MIB = 1024 * 1024
+
+
+def run(code: str, stop: Stop | None = None, patience: float = 60.0, memory: int = 512 * MIB) -> Outcome:
+    """Python itself, confined."""
+    bounds = Bounds(memory=memory, cpu=1, file_size=MIB, files=16, patience=patience)
+    return run_child([sys.executable, "-I", "-S", "-c", code], bounds, stop or Stop())
+
+
+def test_what_it_says() -> None:
+    """Its outputs and its status come back; it has no input and none of our variables."""
+    os.environ["GLANCETX_SECRET"] = "x"
+    done = run("import os, sys; print(sys.stdin.read(), os.environ.get('GLANCETX_SECRET')); sys.exit('bad')")
+    assert (done.code, done.output, done.errors) == (1, b" None\n", b"bad\n")
+
+
+@pytest.mark.parametrize("family", ["AF_INET", "AF_INET6", "AF_UNIX"])
+def test_no_network(family: str) -> None:
+    done = run(f"import socket; socket.socket(socket.{family})")
+    assert b"PermissionError" in done.errors
+
+
+@pytest.mark.parametrize(
+    ("code", "sign"),
+    [
+        ("x = bytes(10**10)", b"MemoryError"),
+        ("x = [open('/dev/null') for _ in range(99)]", b"Too many open files"),
+        ("while True: pass", signal.SIGKILL),
+        ("while True: pass", signal.SIGXCPU),
+    ],
+)
+def test_bounds(code: str, sign: bytes | signal.Signals) -> None:
+    """More than it may have ends it."""
+    done = run(code)
+    if isinstance(sign, bytes):
+        assert sign in done.errors
+    else:
+        assert -done.code in (signal.SIGKILL, signal.SIGXCPU)
+
+
+def test_file_size(tmp_path: Path) -> None:
+    """No file of it grows further than it may."""
+    done = run(f"open({str(tmp_path / 'x')!r}, 'wb').write(bytes(2 * {MIB}))")
+    assert done.code != 0
+    assert (tmp_path / "x").stat().st_size <= MIB
+
+
+def test_too_slow_and_too_loud() -> None:
+    with pytest.raises(ChildFailed, match="too long"):
+        run("import time; time.sleep(60)", patience=0.5)
+    with pytest.raises(ChildFailed, match="too much"):
+        run("print('x' * 10**6)")
+
+
+def test_stopped() -> None:
+    """It is killed at once."""
+    stop = Stop()
+    threading.Timer(0.5, stop.want).start()
+    began = time.monotonic()
+    with pytest.raises(CancelledError):
+        run("import time; time.sleep(60)", stop)
+    assert time.monotonic() - began < 30
+
+
+def test_it_dies_with_us(tmp_path: Path) -> None:
+    """A process that is killed takes it along."""
+    child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    code = f"""
+from glancetx.runtime.children import Bounds, run_child
+from glancetx.runtime.stoppable import Stop
+import sys
+bounds = Bounds(memory=2**29, cpu=60, file_size=2**20, patience=600)
+run_child([sys.executable, "-I", "-S", "-c", {child!r}], bounds, Stop())
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        parent.kill()
+        parent.wait()
+    place = Path("/proc", (tmp_path / "pid").read_text())
+    while place.exists() and "Z" not in (place / "stat").read_text().rpartition(")")[2].split()[0]:
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.02)
