@@ -40,6 +40,7 @@ from glancetx.db.locations import LocationRows
 from glancetx.db.members import Members
 from glancetx.db.migrations import prepare
 from glancetx.db.scrub import PendingDeletes
+from glancetx.db.states import ImportStates
 from glancetx.db.tasks import Tasks
 from glancetx.db.usage import Usages
 from glancetx.domain.errors import DatabaseUnavailable
@@ -48,6 +49,7 @@ from glancetx.interfaces import IAuthenticator, IImportStep, ILimits, INotifier,
 from glancetx.notifications.events import Events
 from glancetx.operations.activation import Activation
 from glancetx.operations.cache import CacheAccess
+from glancetx.operations.following import Following
 from glancetx.operations.images import Catalog
 from glancetx.operations.locations import Locations
 from glancetx.operations.members import Sharing
@@ -88,6 +90,7 @@ from glancetx.transfer.upload import Uploads
 from glancetx.web.cache import CacheRoom
 from glancetx.web.data import DataRoom
 from glancetx.web.discovery import VersionedResource, VersionsRoom, announced
+from glancetx.web.events import EventsRoom
 from glancetx.web.images import ImagesRoom
 from glancetx.web.imports import ImportsRoom
 from glancetx.web.info import InfoRoom
@@ -296,6 +299,7 @@ class ImageService(MultiService):
         self.activation = Activation(images, policy, events, forget)
         kept = settings.imports.task_time_to_live
         self.tasks = TaskList(Tasks(self._engine), images, policy, events, kept)
+        self.following = Following(reactor, images, policy, ImportStates(self._engine))
         definitions = build_metadefs(self._engine, policy, notifier, settings.images)
         self.metadefs, self._metadef_rooms = definitions.namespaces, definitions.rooms
         self.presence = Presence(reactor, self._claims, self._process)
@@ -359,6 +363,7 @@ class ImageService(MultiService):
     def drain(self) -> None:
         """Tell load balancers that no new requests are wanted."""
         self.probes.draining = True
+        self.following.close()
 
     def lead(self, name: str, work: PeriodicService) -> None:
         """From now on, have *work* done here while no other process does it."""
@@ -499,6 +504,7 @@ class ImageService(MultiService):
             SchemasRoom(schema),
             ImportsRoom(self.stages, self.imports, multiple=multiple),
             TasksRoom(self.tasks, settings.images),
+            EventsRoom(self.following),
             UsageRoom(self.consumption),
             InfoRoom(self._directory, self.imports.methods),
             *self._metadef_rooms,

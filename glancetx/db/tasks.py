@@ -84,8 +84,8 @@ def change_task(connection: Connection, task: Task) -> bool:
 
 def find_task(connection: Connection, task_id: str) -> Task | None:
     """Within a transaction: the task, if it is not deleted."""
-    row = connection.execute(_select_full().where(tasks.c.id == task_id, alive(tasks))).mappings().first()
-    return None if row is None else _task(row)
+    row = connection.execute(select_full().where(tasks.c.id == task_id, alive(tasks))).mappings().first()
+    return None if row is None else task_of(row)
 
 
 def _info(task: Task) -> dict[str, Any]:
@@ -96,7 +96,8 @@ def _info(task: Task) -> dict[str, Any]:
     }
 
 
-def _select_full() -> Select[Any]:
+def select_full() -> Select[Any]:
+    """Whole tasks, whose rows `task_of` reads."""
     columns = [tasks.c[name] for name in _STUB] + [task_info.c[name] for name in _INFO]
     return select(*columns).select_from(tasks.outerjoin(task_info))
 
@@ -119,7 +120,7 @@ def _list(connection: Connection, context: RequestContext, query: TaskQuery) -> 
         marker = _marker(connection, context, query.marker)
         page = page.where(behind(tasks, sort, marker, connection.dialect))
     page = page.order_by(*ordering(tasks, sort)).limit(query.limit)
-    return [_task(row) for row in connection.execute(page).mappings()]
+    return [task_of(row) for row in connection.execute(page).mappings()]
 
 
 def _marker(connection: Connection, context: RequestContext, marker: str) -> Mapping[str, Any]:
@@ -131,8 +132,8 @@ def _marker(connection: Connection, context: RequestContext, marker: str) -> Map
 
 
 def _of_image(connection: Connection, context: RequestContext, image_id: str) -> TaskList:
-    mine = _select_full().where(tasks.c.image_id == image_id, alive(tasks), *_visible(context))
-    return [_task(row) for row in connection.execute(mine.order_by(tasks.c.created_at, tasks.c.id)).mappings()]
+    mine = select_full().where(tasks.c.image_id == image_id, alive(tasks), *_visible(context))
+    return [task_of(row) for row in connection.execute(mine.order_by(tasks.c.created_at, tasks.c.id)).mappings()]
 
 
 def _visible(context: RequestContext) -> tuple[ColumnElement[bool], ...]:
@@ -151,7 +152,8 @@ def _expire(connection: Connection, now: datetime) -> None:
     connection.execute(expired.values(deleted=True, deleted_at=now, updated_at=now))
 
 
-def _task(row: Mapping[Any, Any]) -> Task:
+def task_of(row: Mapping[Any, Any]) -> Task:
+    """The task of a row."""
     values = dict(row)
     task = Task(**{name: value for name, value in values.items() if name not in _INFO})
     if values.get("updated_at") is None:

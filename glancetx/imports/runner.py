@@ -29,7 +29,7 @@ from glancetx.transfer.staging import StagingArea
 T = TypeVar("T")
 
 WATCH: Final = 0.5  # seconds between two looks whether claims still are ours
-TELL: Final = 10  # looks between two reports of how far an import is
+TELL: Final = 4  # looks between two reports of how far an import is
 
 
 class Performer(Protocol):
