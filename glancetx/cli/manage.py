@@ -22,11 +22,13 @@ from glancetx.cli.metadefs import (
     old_load_metadefs,
     unload_metadefs,
 )
+from glancetx.cli.purge import purge, purge_images_table
 from glancetx.cli.work import run
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
 from glancetx.db.migrations import Need, look, prepare
+from glancetx.db.schema import GLANCE_HEAD
 from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
 
 P = ParamSpec("P")
@@ -70,12 +72,43 @@ def on_database(command: Callable[Concatenate[DatabaseSettings, P], T]) -> Calla
     return run
 
 
+HEADS: Final = ("heads", "head", GLANCE_HEAD)
+
+
+def _check_version(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None and value not in HEADS:
+        raise click.BadParameter(
+            f"Glance's tables are used at {GLANCE_HEAD} only; glance-manage knows other revisions."
+        )
+
+
+version_option = click.option("--version", callback=_check_version, expose_value=False, help="heads; nothing else.")
+
+
 @db.command()
+@version_option
 @on_database
 def sync(settings: DatabaseSettings) -> None:
     """Create the tables, or bring ours up to date; Glance's own are used as they are."""
     found = transact(settings, prepare)
     click.echo("Database is up to date already." if found.current else "Database is synced successfully.")
+
+
+@db.command()
+@on_database
+def migrate(settings: DatabaseSettings) -> None:
+    """Nothing: no data needs to be changed between `db expand` and `db contract`."""
+    click.echo("Database migration is up to date. No migration needed.")
+
+
+@db.command()
+@on_database
+def contract(settings: DatabaseSettings) -> None:
+    """Tell whether the database is up to date; nothing is ever taken away from it."""
+    need = transact(settings, look).need
+    if need is not Need.NOTHING:
+        raise click.ClickException(ADVICE[need])
+    click.echo(ADVICE[need])
 
 
 @db.command()
@@ -104,11 +137,15 @@ def add_alias(name: str, command: click.Command) -> None:
     main.add_command(alias, name)
 
 
-add_alias("db_sync", sync)
+for name in ("upgrade", "expand"):  # all that is ever added comes at once
+    db.add_command(sync, name)
+for name, command in (("db_sync", sync), ("db_upgrade", sync), ("db_expand", sync), ("db_migrate", migrate)):
+    add_alias(name, command)
+add_alias("db_contract", contract)
 add_alias("db_version", version)
 add_alias("db_check", check)
 add_alias("db_unload_metadefs", unload_metadefs)
-for command in (load_metadefs, unload_metadefs, export_metadefs):
+for command in (load_metadefs, unload_metadefs, export_metadefs, purge, purge_images_table):
     db.add_command(command)
 for command in (old_load_metadefs, old_export_metadefs):
     main.add_command(command)

@@ -13,7 +13,7 @@ from attrs import define, evolve, field, frozen
 from tests.bench.peers import Certificate, Server, make_certificate, start_ideal, start_nginx
 from tests.bench.report import Goal, Measure
 from tests.bench.services import GlanceSetup, start_glance, start_glancetx
-from tests.services.mariadb import MariaDb
+from tests.services.databases import DatabaseServer
 
 
 @frozen(kw_only=True)
@@ -58,7 +58,7 @@ class Arena:
     options: Options
     directory: Path
     stack: ExitStack
-    mariadb: MariaDb | None = None
+    server: DatabaseServer | None = None
     _servers: dict[str, Server] = field(factory=dict)
     _certificate: Certificate | None = None
     _content: Path | None = None
@@ -84,20 +84,20 @@ class Arena:
     def nginx(self) -> Server:
         """nginx, which also serves the content as ``/content``."""
         if "nginx" not in self._servers:
-            server = self._keep(start_nginx(self.directory / "nginx", self.certificate))
+            server = self.keep(start_nginx(self.directory / "nginx", self.certificate))
             shutil.copyfile(self.content, server.directory / "files" / "content")
         return self._servers["nginx"]
 
     def ideal(self) -> Server:
         """The ideal upload."""
-        return self._servers.get("ideal") or self._keep(start_ideal(self.directory / "ideal"))
+        return self._servers.get("ideal") or self.keep(start_ideal(self.directory / "ideal"))
 
     def glancetx(self, workers: int) -> Server:
         """glancetx with so many workers; each number has a server, a database and a store of its own."""
         name = f"glancetx x{workers}"
-        return self._servers.get(name) or self._keep(
+        return self._servers.get(name) or self.keep(
             start_glancetx(
-                self.directory / name.replace(" ", "-"), self.certificate, self._database(name), workers, name
+                self.directory / name.replace(" ", "-"), self.certificate, self.database(name), workers, name
             )
         )
 
@@ -105,8 +105,8 @@ class Arena:
         """The real Glance, when one is given."""
         if self.options.glance is None:
             return None
-        return self._servers.get("glance") or self._keep(
-            start_glance(self.directory / "glance", evolve(self.options.glance, database=self._database("glance")))
+        return self._servers.get("glance") or self.keep(
+            start_glance(self.directory / "glance", evolve(self.options.glance, database=self.database("glance")))
         )
 
     def subject(self) -> Server:
@@ -119,15 +119,16 @@ class Arena:
         other = self.glance()
         return [*servers, other] if other else servers
 
-    def _database(self, name: str) -> str:
-        """The URL of an empty database in the MariaDB of the bench; "" without one, which means SQLite."""
-        if self.mariadb is None:
+    def database(self, name: str) -> str:
+        """The URL of an empty database in the server of the bench; "" without one, which means SQLite."""
+        if self.server is None:
             return ""
         database = name.replace(" ", "_")
-        self.mariadb.create(database)
-        return self.mariadb.url(database)
+        self.server.create(database)
+        return self.server.url(database)
 
-    def _keep(self, server: Server) -> Server:
+    def keep(self, server: Server) -> Server:
+        """Remember a server that was started; it is stopped in the end."""
         self._servers[server.name] = server
         self.stack.callback(server.process.stop)
         return server

@@ -20,12 +20,14 @@ import click
 from attrs import evolve
 from rich.console import Console
 
-from tests.bench import slowness, small_requests, starting, transfers
+from tests.bench import list_scale, slowness, small_requests, starting, transfers
 from tests.bench.arena import Arena, Case, Options
 from tests.bench.processes import BenchFailure
 from tests.bench.report import CaseResult, machine, show, write_json
 from tests.bench.services import GlanceSetup
+from tests.services.databases import DatabaseServer
 from tests.services.mariadb import MariaDb
+from tests.services.postgresql import PostgreSql
 
 CASES: dict[str, Callable[[Arena], Case]] = {
     "upload-1": partial(transfers.uploads, clients=1),
@@ -38,13 +40,14 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "show": small_requests.show,
     "list-1000": partial(small_requests.listing, catalogue=1000),
     "list-10000": partial(small_requests.listing, catalogue=10000),
+    "list-scale": list_scale.list_scale,
     "create": small_requests.create,
     "delete": small_requests.delete,
     "slow-downloads": slowness.slow_downloads,
     "slow-uploads": slowness.slow_uploads,
     "start": starting.start,
 }
-ON_REQUEST = ("list-10000",)
+ON_REQUEST = ("list-10000", "list-scale")
 QUICK: dict[str, Any] = {
     "size": 64 * 1024**2,
     "total": 512 * 1024**2,
@@ -104,6 +107,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     "--glance-venv", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Glance 33 and uWSGI."
 )
 @click.option("--mariadb", is_flag=True, help="A private MariaDB for both services, in place of SQLite.")
+@click.option("--postgresql", is_flag=True, help="A private PostgreSQL, in place of SQLite; not for Glance.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
 @click.option(
     "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where to work [a new one in TMPDIR]."
@@ -113,6 +117,7 @@ def main(
     quick: bool,
     glance_venv: Path | None,
     mariadb: bool,
+    postgresql: bool,
     json_file: Path | None,
     directory: Path | None,
     **changes: Any,
@@ -130,20 +135,26 @@ def main(
     with ExitStack() as stack:
         working = Path(tempfile.mkdtemp(prefix="bench-", dir=directory))
         stack.callback(shutil.rmtree, working, ignore_errors=True)
-        arena = Arena(options, working, stack, _start_mariadb(stack) if mariadb else None)
+        arena = Arena(options, working, stack, _start_database(stack, mariadb, postgresql))
         for name in cases or [name for name in CASES if name not in ON_REQUEST]:
             results.append(measure(arena, name, console))
             show(console, results[-1])
     if json_file is not None:
         told = {name: str(value) for name, value in changes.items()}
-        written = {"quick": quick, "mariadb": mariadb, **told, "glance": bool(glance_venv)}
+        written = {"quick": quick, "mariadb": mariadb, "postgresql": postgresql, **told, "glance": bool(glance_venv)}
         write_json(json_file, written, results)
     console.print(f"{time.monotonic() - began:.0f} s in all")
 
 
-def _start_mariadb(stack: ExitStack) -> MariaDb:
-    """A server that waits for the disk at each commit, as one of a cloud does."""
-    server = MariaDb("--innodb-flush-log-at-trx-commit=1", "--max-connections=500")
+def _start_database(stack: ExitStack, mariadb: bool, postgresql: bool) -> DatabaseServer | None:
+    """A server that waits for the disk at each commit, as one of a cloud does; None means SQLite."""
+    if not mariadb and not postgresql:
+        return None
+    server: DatabaseServer = (
+        MariaDb("--innodb-flush-log-at-trx-commit=1", "--max-connections=500")
+        if mariadb
+        else PostgreSql("fsync=on", "synchronous_commit=on", "max_connections=500")
+    )
     stack.callback(server.remove)
     server.start()
     return server

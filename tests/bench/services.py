@@ -6,9 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from attrs import evolve, frozen
@@ -28,7 +27,12 @@ class GlanceSetup:
 
 
 def start_glancetx(
-    directory: Path, certificate: Certificate, database: str = "", workers: int = 1, name: str = "glancetx"
+    directory: Path,
+    certificate: Certificate,
+    database: str = "",
+    workers: int = 1,
+    name: str = "glancetx",
+    options: str = "",
 ) -> Server:
     """``twistd -n glancetx`` over *directory*, plain and by TLS; what an earlier start left there is used again.
 
@@ -42,7 +46,7 @@ def start_glancetx(
 connection = {database}
 [glance_store]
 filesystem_store_datadir = {directory / "images"}
-""")
+{options}""")
     port, secure = free_port(), free_port()
     listen = [
         f"--listen=tcp:{port}:interface={HOST}:backlog=4096",
@@ -134,8 +138,14 @@ def wait_for_answer(server: Server, log: Path, seconds: float = 30.0) -> float:
     """Ask for the list of images until it is answered; returns the seconds that took."""
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds and server.process.alive():
-        with suppress(URLError, ConnectionError, TimeoutError), urlopen(server.url("/v2/images?limit=1"), timeout=5):
-            return time.monotonic() - began
+        try:
+            with urlopen(server.url("/v2/images?limit=1"), timeout=5):
+                return time.monotonic() - began
+        except HTTPError as error:
+            if error.code == 401:  # it wants to know who asks
+                return time.monotonic() - began
+        except (URLError, ConnectionError, TimeoutError):
+            pass
         time.sleep(0.005)
     logged = tail(log) + tail(server.process.log)
     server.process.stop(1)

@@ -18,6 +18,7 @@ from glancetx.db.engine import Engine, transact
 from glancetx.db.images import Images
 from glancetx.db.migrations import look, prepare
 from glancetx.domain.image import Location
+from tests.integration.purging import compare_purges
 from tests.integration.test_glance_database import (
     ADMIN,
     FILTERS,
@@ -195,3 +196,8 @@ async def test_numbers(synced: Glance, images: Images) -> None:
         synced.call("image_update", ours.id, {"properties": {f"{uuid.uuid4()}": "1"}})
     after = await images.create(full(locations=(Location(url="file:///c"),)))
     assert after.locations[0].id not in {place.id for place in ours.locations}
+
+
+def test_same_purge(synced: Glance) -> None:
+    """Our purge leaves what Glance's leaves, with the same limits."""
+    compare_purges(synced)

@@ -104,3 +104,47 @@ def test_config_dir(tmp_path: Path, database: DatabaseSettings) -> None:
 def test_aliases_are_hidden() -> None:
     """The help shows each command once."""
     assert "db_sync" not in CliRunner().invoke(main, ["--help"]).output
+
+
+def delete_image(connection: Connection) -> None:
+    old = "'2020-01-01 00:00:00.000000'"
+    life = f"{old}, {old}, 1"
+    for statement in (
+        "INSERT INTO images (created_at, deleted_at, deleted, id, status, min_disk, min_ram)"
+        f" VALUES ({life}, 'i', 'deleted', 0, 0)",
+        f"INSERT INTO image_tags (created_at, deleted_at, deleted, image_id, value) VALUES ({life}, 'i', 'x')",
+    ):
+        connection.execute(text(statement))
+
+
+def test_purge(run: Run, database: DatabaseSettings) -> None:
+    """What was deleted long ago goes, and images last; no bar where there is no terminal."""
+    run("db", "sync")
+    transact(database, delete_image)
+    assert "1 images stay" in run("db", "purge_images_table").output
+    result = run("db", "purge", "--age_in_days", "5", "--max_rows", "10")
+    assert (result.exit_code, "image_tags: 1 of 1 rows removed" in result.output) == (0, True)
+    assert run("db", "purge_images_table").output == "images: 1 of 1 rows removed\n"
+    assert run("db", "purge").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [("--age_in_days", "-1"), ("--age_in_days", "99999"), ("--max_rows", "-2")])
+@pytest.mark.parametrize("command", ["purge", "purge_images_table"])
+def test_purge_refused(run: Run, command: str, arguments: tuple[str, ...]) -> None:
+    """Ages and numbers of rows are what they can be."""
+    run("db", "sync")
+    assert run("db", command, *arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("name", [["db", "{}"], ["db_{}"]])
+def test_steps(run: Run, name: list[str]) -> None:
+    """An upgrade may be made in Glance's steps; the first of them makes all there is."""
+
+    def step(command: str, *arguments: str) -> Result:
+        return run(*(part.format(command) for part in name), *arguments)
+
+    assert step("contract").exit_code == 1
+    for command in ("expand", "migrate", "contract", "upgrade"):
+        assert step(command).exit_code == 0
+    assert step("upgrade", "--version", "heads").exit_code == 0
+    assert step("sync", "--version", "pike_expand01").exit_code == 2
