@@ -25,7 +25,8 @@ LOOK: Final = 0.2  # seconds between two looks whether it should be stopped
 class Bounds:
     """What the process may use: bytes of memory, seconds of a processor, bytes of each file, open files; and in all
 
-    *patience* seconds.
+    *patience* seconds. Beside programs and libraries, it has rights to read *reads*, and to read and write *writes*,
+    which have to exist: files or folders.
     """
 
     memory: int
@@ -33,6 +34,8 @@ class Bounds:
     file_size: int
     files: int = 64
     patience: float
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
 
 
 @frozen
@@ -53,7 +56,7 @@ def run_child(
 ) -> Outcome:
     """In a thread: run the program to its end; *heard* gets what it writes to its standard output as it comes.
 
-    It has no network, no input, no rights of ours but for files, and dies with us. Stopping kills it.
+    It has no network, no input, few of our rights, and dies with us. Stopping kills it.
 
     :raises ChildFailed: if it takes too long, or says too much.
     :raises CancelledError: if it was stopped.
@@ -65,6 +68,8 @@ def run_child(
         "RLIMIT_FSIZE": bounds.file_size,
         "RLIMIT_NOFILE": bounds.files,
         "RLIMIT_CORE": 0,
+        "reads": bounds.reads,
+        "writes": bounds.writes,
     }
     wrapped = [sys.executable, "-I", "-S", str(Path(confine.__file__)), json.dumps(limits), *command]
     with subprocess.Popen(  # noqa: S603 - that is what this is for

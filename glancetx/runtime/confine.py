@@ -1,13 +1,15 @@
 """Run as a program of its own: gives up rights, then becomes the program it is told to run.
 
-``python -I -S confine.py BOUNDS PROGRAM ARGUMENT...``; *BOUNDS* is JSON: the limits by their names in `resource`, and
-``parent``, the process with which this one ends. What cannot be given up ends it with `CANNOT`. Nothing of glancetx is
-imported here.
+``python -I -S confine.py BOUNDS PROGRAM ARGUMENT...``; *BOUNDS* is JSON: the limits by their names in `resource`;
+``parent``, the process with which this one ends; ``reads`` and ``writes``, the files and folders it may read or write,
+beside programs and libraries. What cannot be given up ends it with `CANNOT`; but kernels without Landlock, before Linux
+5.13, let it have our rights to files. Nothing of glancetx is imported here.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import platform
@@ -29,7 +31,17 @@ MACHINES: Final = {
     "x86_64": (0xC000003E, (41, 53, 101, 310, 311, 165, IO_URING_SETUP)),
     "aarch64": (0xC00000B7, (198, 199, 117, 270, 271, 40, IO_URING_SETUP)),
 }
+LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446  # the same on all machines
+NO_LANDLOCK: Final = (errno.ENOSYS, errno.EOPNOTSUPP)
+EXECUTE, WRITE, READ, LIST, TRUNCATE = 1, 2, 4, 8, 1 << 14
+RIGHTS: Final = ((1 << 13) - 1, 1 << 13, TRUNCATE, 0, 1 << 15)  # those that each version of Landlock has added
+SYSTEM: Final = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
 X32: Final = 0x40000000  # calls of x86-64 have other numbers above this
+
+
+class _Rule(ctypes.Structure):
+    _pack_, _layout_ = 1, "ms"
+    _fields_ = (("allowed", ctypes.c_uint64), ("descriptor", ctypes.c_int32))
 
 
 class _Program(ctypes.Structure):
@@ -40,8 +52,11 @@ def main(arguments: list[str]) -> None:
     bounds = json.loads(arguments[0])
     try:
         end_with_parent(bounds.pop("parent"))
+        reads, writes = bounds.pop("reads"), bounds.pop("writes")
         for name, value in bounds.items():
             resource.setrlimit(getattr(resource, name), (value, value))
+        control(PR_SET_NO_NEW_PRIVS, 1)
+        keep_to([*SYSTEM, os.path.dirname(os.path.dirname(os.path.realpath(arguments[1]))), *reads], writes)
         refuse_calls()
     except (OSError, KeyError, ValueError) as error:
         print(f"cannot be confined: {error!r}", file=sys.stderr)
@@ -59,6 +74,40 @@ def end_with_parent(parent: int) -> None:
         raise OSError("the parent is gone")
 
 
+def keep_to(reads: list[str], writes: list[str]) -> None:
+    """Have no rights to files but to read these, and what is in them, and to write those.
+
+    :raises OSError: if that fails, but not where there is no Landlock.
+    """
+    try:
+        version = call(LANDLOCK_CREATE, 0, 0, 1)
+    except OSError as error:
+        if error.errno in NO_LANDLOCK:
+            return
+        raise
+    handled = ctypes.c_uint64(sum(RIGHTS[:version]))
+    rules = call(LANDLOCK_CREATE, ctypes.addressof(handled), 8, 0)
+    granted = [(path, EXECUTE | READ | LIST) for path in reads]
+    granted += [(path, READ | WRITE | TRUNCATE) for path in writes]
+    for path, rights in granted:
+        if os.path.exists(path):
+            place = os.open(path, os.O_PATH)
+            within = rights if os.path.isdir(path) else rights & ~LIST
+            rule = _Rule(within & handled.value, place)
+            call(LANDLOCK_ADD, rules, 1, ctypes.addressof(rule), 0)
+            os.close(place)
+    call(LANDLOCK_RESTRICT, rules, 0)
+
+
+def call(number: int, *values: int) -> int:
+    """A system call. :raises OSError: if it fails."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    result: int = libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(value) for value in values))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"system call {number}")
+    return result
+
+
 def refuse_calls() -> None:
     """Make the calls of `MACHINES` fail with EPERM, for this process and all that come of it.
 
@@ -72,7 +121,6 @@ def refuse_calls() -> None:
     steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     program = _Program(len(steps), ctypes.cast(code, ctypes.c_void_p))
-    control(PR_SET_NO_NEW_PRIVS, 1)
     control(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program))
 
 

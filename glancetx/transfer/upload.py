@@ -16,7 +16,7 @@ from glancetx.db.images import Images
 from glancetx.domain.claim import UPLOAD, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.digests import ANYTHING, Expectation
-from glancetx.domain.errors import ImageGone, ImageTooLarge, LimitExceeded, StatusConflict
+from glancetx.domain.errors import ImageGone, ImageServiceError, ImageTooLarge, LimitExceeded, StatusConflict
 from glancetx.domain.image import Image, Location, utc_now
 from glancetx.domain.status import ACTIVE, QUEUED, SAVING
 from glancetx.interfaces import ILimits, IStore, Stored
@@ -111,7 +111,7 @@ class Uploads:
             owner=image.owner,
             reserved=known_length(source) or 0,
         )
-        checks = _Checks(expected, await self._signatures.observers(context, image))
+        checks = await self._checks(context, saving, expected)
         async with undone_by(self._give_up, saving, claim):
             saving, source = await self._begin(saving, claim, source)
             reach("upload.saving")
@@ -123,6 +123,13 @@ class Uploads:
         self._events.image_activated(active)
         self._events.image_updated(active)
         return active
+
+    async def _checks(self, context: RequestContext, saving: Image, expected: Expectation) -> _Checks:
+        try:
+            return _Checks(expected, await self._signatures.observers(context, saving))
+        except ImageServiceError as error:
+            self._events.upload_failed(saving, error)
+            raise
 
     async def _give_up(self, saving: Image, claim: Claim) -> None:
         if await self._recovery.give_up(claim):

@@ -8,20 +8,33 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from twisted.internet.defer import CancelledError
 
 from glancetx.runtime.children import Bounds, ChildFailed, Outcome, run_child
+from glancetx.runtime.confine import LANDLOCK_CREATE, call
 from glancetx.runtime.stoppable import Stop
+from tests.needs import lacking
 
 MIB = 1024 * 1024
 
 
-def run(code: str, stop: Stop | None = None, patience: float = 60.0, memory: int = 512 * MIB) -> Outcome:
+def run(
+    code: str, stop: Stop | None = None, patience: float = 60.0, reads: Sequence[Path] = (), writes: Sequence[Path] = ()
+) -> Outcome:
     """Python itself, confined."""
-    bounds = Bounds(memory=memory, cpu=1, file_size=MIB, files=16, patience=patience)
+    bounds = Bounds(
+        memory=512 * MIB,
+        cpu=1,
+        file_size=MIB,
+        files=16,
+        patience=patience,
+        reads=tuple(map(str, reads)),
+        writes=tuple(map(str, writes)),
+    )
     return run_child([sys.executable, "-I", "-S", "-c", code], bounds, stop or Stop())
 
 
@@ -58,9 +71,47 @@ def test_bounds(code: str, sign: bytes | signal.Signals) -> None:
 
 def test_file_size(tmp_path: Path) -> None:
     """No file of it grows further than it may."""
-    done = run(f"open({str(tmp_path / 'x')!r}, 'wb').write(bytes(2 * {MIB}))")
+    (tmp_path / "x").touch()
+    done = run(f"open({str(tmp_path / 'x')!r}, 'wb').write(bytes(2 * {MIB}))", writes=[tmp_path / "x"])
     assert done.code != 0
-    assert (tmp_path / "x").stat().st_size <= MIB
+    assert 0 < (tmp_path / "x").stat().st_size <= MIB
+
+
+@pytest.mark.parametrize(
+    ("code", "refused"),
+    [
+        ("open('read').read()", False),
+        ("open('write', 'r+').write('x')", False),
+        ("open('write', 'w').write('x')", False),
+        ("open('other').read()", True),
+        ("open('read', 'w')", True),
+        ("open('new', 'w')", True),
+        ("import os; os.unlink('write')", True),
+        ("import os; os.rename('write', 'new')", True),
+        ("open('/etc/passwd').read()", True),
+        ("open('/proc/self/environ').read()", True),
+    ],
+)
+def test_files(tmp_path: Path, code: str, refused: bool) -> None:
+    """It has what it was given, and nothing else."""
+    if not landlock():
+        lacking("a kernel with Landlock")
+    for name in ("read", "write", "other"):
+        (tmp_path / name).write_text("x")
+    code = code.replace("open('/", "OPEN").replace("'read'", repr(str(tmp_path / "read")))
+    for name in ("write", "other", "new"):
+        code = code.replace(f"'{name}'", repr(str(tmp_path / name)))
+    done = run(code.replace("OPEN", "open('/"), reads=[tmp_path / "read"], writes=[tmp_path / "write"])
+    assert (b"PermissionError" in done.errors) == refused, done.errors
+    assert (done.code != 0) == refused
+
+
+def landlock() -> bool:
+    """Whether the kernel has it."""
+    try:
+        return call(LANDLOCK_CREATE, 0, 0, 1) > 0
+    except OSError:
+        return False
 
 
 def test_too_slow_and_too_loud() -> None:
@@ -87,9 +138,10 @@ def test_it_dies_with_us(tmp_path: Path) -> None:
 from glancetx.runtime.children import Bounds, run_child
 from glancetx.runtime.stoppable import Stop
 import sys
-bounds = Bounds(memory=2**29, cpu=60, file_size=2**20, patience=600)
+bounds = Bounds(memory=2**29, cpu=60, file_size=2**20, patience=600, writes=({str(tmp_path / "pid")!r},))
 run_child([sys.executable, "-I", "-S", "-c", {child!r}], bounds, Stop())
 """
+    (tmp_path / "pid").touch()
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     try:
         deadline = time.monotonic() + 60

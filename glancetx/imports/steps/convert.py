@@ -140,14 +140,28 @@ class _Work:
             if found := _PROGRESS.findall(said):
                 self.job.tell(int(virtual_size * float(found[-1]) / 100), virtual_size)
 
+        target.touch(mode=0o600)  # it may write this file, but make none
         arguments = ["convert", "-p", "-f", kind, "-O", wanted, str(self.source), str(target)]
         size = virtual_size + virtual_size // 16 + SLACK
-        self._run(arguments, size, self.settings.conversion_time, stop, heard)
+        self._run(arguments, size, self.settings.conversion_time, stop, heard, (str(target),))
 
     def _run(
-        self, arguments: Sequence[str], file_size: int, cpu: int, stop: Stop, heard: Callable[[bytes], None]
+        self,
+        arguments: Sequence[str],
+        file_size: int,
+        cpu: int,
+        stop: Stop,
+        heard: Callable[[bytes], None],
+        writes: tuple[str, ...] = (),
     ) -> bytes:
-        bounds = Bounds(memory=self.settings.conversion_memory, cpu=cpu, file_size=file_size, patience=10.0 * cpu)
+        bounds = Bounds(
+            memory=self.settings.conversion_memory,
+            cpu=cpu,
+            file_size=file_size,
+            patience=10.0 * cpu,
+            reads=(str(self.source),),
+            writes=writes,
+        )
         try:
             outcome = run_child([self.qemu_img, *arguments], bounds, stop, heard)
         except (ChildFailed, OSError) as error:

@@ -8,7 +8,7 @@ from glancetx.domain.digests import Expectation
 from glancetx.domain.errors import DataNotFound
 from glancetx.interfaces import IImportStep, ImportJob, StepDone
 from glancetx.runtime.threads import Threads
-from glancetx.streams import Discard, Tap
+from glancetx.streams import Discard, IObserver, Tap
 from glancetx.streams.digests import Digests
 from glancetx.transfer.staging import StagingArea
 
@@ -31,5 +31,20 @@ class Verify:
             raise DataNotFound("There is no staged data.")
         digests = Digests(self._hashing, (), Expectation(job.plan.digests.items()))
         source = await self._staging.open(job.path.name)
-        await Tap(source, *digests.observers).startProducing(Discard())
+        await Tap(source, _Told(job), *digests.observers).startProducing(Discard())
         return StepDone()
+
+
+@implementer(IObserver)
+class _Told:
+    """Says how far it is."""
+
+    def __init__(self, job: ImportJob) -> None:
+        self._job, self._seen = job, 0
+
+    def observe(self, chunk: bytes) -> None:
+        self._seen += len(chunk)
+        self._job.tell(self._seen, self._job.image.size)
+
+    async def finish(self) -> None:
+        """Nothing is left to be done."""
