@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from twisted.web.resource import IResource
 from glancetx.access.limits import OptionLimits
 from glancetx.access.policy import Policy
 from glancetx.access.protections import Protections
+from glancetx.assembly.background import BackgroundBuilder
 from glancetx.assembly.caching import CacheParts
 from glancetx.assembly.certificates import choose_certificates
 from glancetx.assembly.identity import Identity, choose_identity
@@ -39,7 +39,6 @@ from glancetx.db.leases import Leases
 from glancetx.db.locations import LocationRows
 from glancetx.db.members import Members
 from glancetx.db.migrations import prepare
-from glancetx.db.scrub import PendingDeletes
 from glancetx.db.states import ImportStates
 from glancetx.db.tasks import Tasks
 from glancetx.db.usage import Usages
@@ -65,24 +64,14 @@ from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
-from glancetx.services.auditor import Auditor
 from glancetx.services.leader import Leader
 from glancetx.services.periodic import PeriodicService
-from glancetx.services.placer import Placer
-from glancetx.services.presence import Presence
 from glancetx.services.pulse import Pulse
-from glancetx.services.reaper import Reaper
-from glancetx.services.replicator import Replicator
 from glancetx.services.reporter import Reporter
-from glancetx.services.scrubber import Scrubber
-from glancetx.services.unstager import Unstager
-from glancetx.streams import Throttle
 from glancetx.transfer.delete import Deletes
 from glancetx.transfer.download import Downloads
 from glancetx.transfer.proof import Proofs
 from glancetx.transfer.recovery import Recovery
-from glancetx.transfer.repair import Repairs
-from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.signature import Signatures
 from glancetx.transfer.stage import Stages
 from glancetx.transfer.staging import StagingArea
@@ -302,30 +291,28 @@ class ImageService(MultiService):
         self.following = Following(reactor, images, policy, ImportStates(self._engine))
         definitions = build_metadefs(self._engine, policy, notifier, settings.images)
         self.metadefs, self._metadef_rooms = definitions.namespaces, definitions.rooms
-        self.presence = Presence(reactor, self._claims, self._process)
-        self.reaper = Reaper(reactor, self._claims, self._recovery, images, settings.stuck_after)
-        self.auditor = Auditor(reactor, copies, self._stores, self._hashing, settings.audit)
-        throttle = Throttle(reactor, settings.audit.repair_rate or math.inf)
-        repairs = Repairs(copies, self._stores, self._recovery, self._hashing, throttle, self._process.id)
-        self.replicator = Replicator(reactor, copies, repairs)
-        self.unstager = Unstager(reactor, self._staging, images, self._claims)
-        self._background: list[PeriodicService] = [self.presence, self.reaper, self.unstager]
-        self._background.append(
-            Reporter(reactor, Census(self._engine), self._process.id, self._metrics, self._pools(), self.statuses)
-        )
-        Pulse(reactor, self._metrics).setServiceParent(self)
         leases = self._leases = Leases(self._engine, self._process)
+        self.background = BackgroundBuilder(
+            settings=settings,
+            reactor=reactor,
+            engine=self._engine,
+            images=images,
+            claims=self._claims,
+            copies=copies,
+            stores=self._stores,
+            staging=self._staging,
+            recovery=self._recovery,
+            hashing=self._hashing,
+            process=self._process,
+            leases=leases,
+            copy=self.imports.copy,
+            multiple=self._multiple,
+        ).build()
         self._serves = background
-        pending = PendingDeletes(self._engine)
-        self.scrubber = Scrubber(reactor, pending, Scrubs(pending, self._stores, self._process.id), settings.scrub)
-        self._background.append(Leader(reactor, leases, "scrubber", self.scrubber))
-        self.placer = Placer(reactor, images, self.imports.copy, settings.audit.rules, self._stores.to_fill())
-        if settings.audit.rules and self._multiple:
-            self._background.append(Leader(reactor, leases, "placer", self.placer))
-        if settings.audit.audit_rate:
-            self._background.append(Leader(reactor, leases, "auditor", self.auditor))
-        if settings.audit.repair_rate:
-            self._background.append(Leader(reactor, leases, "replicator", self.replicator))
+        Pulse(reactor, self._metrics).setServiceParent(self)
+        census = Census(self._engine)
+        reporter = Reporter(reactor, census, self._process.id, self._metrics, self._pools(), self.statuses)
+        self._background: list[PeriodicService] = [*self.background.running, reporter]
         self._background += self._caching.periodic
         self.probes = ProbesRoom(settings.middleware.health, self._files)
         self._requests = Ongoing()
@@ -369,13 +356,6 @@ class ImageService(MultiService):
         """From now on, have *work* done here while no other process does it."""
         Leader(self._reactor, self._leases, name, work).setServiceParent(self)
 
-    @property
-    def works(self) -> dict[str, PeriodicService]:
-        """The background services whose `run_once` a command may call, by name."""
-        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber)
-        works: Sequence[PeriodicService] = [*own, *self._caching.services]
-        return {work.name_of_work: work for work in works}
-
     def statuses(self) -> dict[str, dict[str, Any]]:
         """What each background service has to tell, by its name; JSON types only."""
         return {service.name_of_work: service.status() for service in self._background}
@@ -399,10 +379,10 @@ class ImageService(MultiService):
         await self._claims.register(self._process)
         self._registered = True
         if not self._serves:
-            self.presence.setServiceParent(self)
+            self.background.presence.setServiceParent(self)
             MultiService.startService(self)
             return
-        await self.reaper.run_once()
+        await self.background.reaper.run_once()
         for service in self._background:
             service.setServiceParent(self)
         MultiService.startService(self)
@@ -442,7 +422,7 @@ class ImageService(MultiService):
             yield "the image cache", self.cache.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
         if self._registered:
-            yield "the presence", self.presence.retire
+            yield "the presence", self.background.presence.retire
         for messenger in self._messengers:
             yield "the broker of events", partial(maybeDeferred, messenger.stopService)
         yield "a store", self._stores.stop

@@ -58,9 +58,9 @@ def default_files() -> list[Path]:
 
 
 async def _scrub(service: ImageService) -> None:
-    with shown(service.scrubber, "scrubber"):
-        gone = await service.scrubber.run_once()
-    refused = service.scrubber.refused
+    with shown(service.background.scrubber, "scrubber"):
+        gone = await service.background.scrubber.run_once()
+    refused = service.background.scrubber.refused
     click.echo(f"{gone} images scrubbed" + (f", {refused} stay for the next time" if refused else ""))
     if refused:
         raise SystemExit(1)
@@ -68,5 +68,5 @@ async def _scrub(service: ImageService) -> None:
 
 async def _keep_scrubbing(service: ImageService) -> None:
     """Until a signal ends the process. If several run, one scrubs."""
-    service.lead("scrubber", service.scrubber)
+    service.lead("scrubber", service.background.scrubber)
     await Deferred()

@@ -34,9 +34,9 @@ def run(context: click.Context, work: str) -> None:
     """
 
     async def once(service: ImageService) -> None:
-        if work not in service.works:
+        if work not in service.background.works:
             raise ConfigurationError(f"There is no {work} without image_cache_dir")
-        runner = service.works[work]
+        runner = service.background.works[work]
         with shown(runner, work) as _:
             done = await runner.run_once()
         facts = [f"{name} {value}" for name, value in told(runner)]

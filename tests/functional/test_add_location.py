@@ -325,7 +325,7 @@ async def test_deleted(scene: Scene, document: Any) -> None:
     scene.web.read_only = False
     assert (await scene.api.request("DELETE", f"/v2/images/{image_id}")).status == 204
     assert scene.web.readers == 0
-    await scene.api.service.reaper.run_once()
+    await scene.api.service.background.reaper.run_once()
     await until(reactor, lambda: "task.failure" in scene.told.events, 10)
 
 
@@ -342,7 +342,7 @@ async def test_kept(scene: Scene) -> None:
     scene.web.readers = 2  # somebody else does
     assert (await scene.api.request("DELETE", f"/v2/images/{image_id}")).status == 409
     scene.web.gate = None
-    await scene.api.service.reaper.run_once()
+    await scene.api.service.background.reaper.run_once()
     assert (await scene.ended(image_id))["status"] == "success"
     assert (await scene.api.show(image_id))["checksum"]
 

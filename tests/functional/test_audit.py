@@ -74,14 +74,14 @@ async def test_every_damage_is_found(start: Started, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes() + b"x")
     for path in gone:
         path.unlink()
-    assert await api.service.auditor.run_once() == 24
+    assert await api.service.background.auditor.run_once() == 24
     found = await states(api)
     assert {found[path.name] for path in flipped} == {(CORRUPT, "the sha512 is another one")}
     assert {found[path.name] for path in cut} == {(CORRUPT, f"{SIZE - 1} bytes instead of {SIZE}")}
     assert {found[path.name] for path in longer} == {(CORRUPT, f"{SIZE + 1} bytes instead of {SIZE}")}
     assert {found[path.name] for path in gone} == {(MISSING, "the store has nothing there")}
     assert {found[path.name] for path in sound} == {(SOUND, None)}
-    assert api.service.auditor.found == {CORRUPT: 14, MISSING: 4, SOUND: 6}
+    assert api.service.background.auditor.found == {CORRUPT: 14, MISSING: 4, SOUND: 6}
 
 
 @pytest_twisted.ensureDeferred
@@ -90,10 +90,10 @@ async def test_what_became_sound_again_is_sound(start: Started, tmp_path: Path) 
     api = await start(two_stores(tmp_path))
     (path,) = await filled(api, 1)
     flip(path, 0)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     assert (await states(api))[path.name][0] == CORRUPT
     flip(path, 0)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     assert (await states(api))[path.name] == (SOUND, None)
 
 
@@ -111,7 +111,7 @@ async def test_images_of_glance_with_md5_alone(start: Started, tmp_path: Path) -
     await api.service._engine.interact(age, older.name, ", checksum = NULL")
     flip(old, 5)
     flip(older, 5)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     assert await states(api) == {old.name: (CORRUPT, "the md5 is another one"), older.name: (SOUND, None)}
 
 
@@ -120,11 +120,11 @@ async def test_deleted_images_are_forgotten(start: Started, tmp_path: Path) -> N
     """A deleted image is not missing, neither afterwards nor while it is being deleted."""
     api = await start(two_stores(tmp_path))
     first, second = await filled(api, 2)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     (copy,) = [each for each in await copies_of(api).in_state(SOUND) if each.image_id == first.name]
     assert (await api.request("DELETE", f"/v2/images/{first.name}")).status == 204
     assert not await copies_of(api).record(copy, MISSING)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     assert await states(api) == {second.name: (SOUND, None)}
 
 
@@ -134,7 +134,7 @@ async def test_only_what_is_due(start: Started, tmp_path: Path) -> None:
     settings = two_stores(tmp_path)
     api = await start(evolve(settings, audit=AuditSettings(audit_rate=10**10, audit_period=3600)))
     await filled(api, 2)
-    assert await api.service.auditor.run_once() == 0
+    assert await api.service.background.auditor.run_once() == 0
     assert {state for state, _ in (await states(api)).values()} == {UNKNOWN}
 
 
@@ -146,13 +146,13 @@ async def test_downloads_during_an_audit(start: Started, tmp_path: Path) -> None
     slow = AuditSettings(audit_rate=1_000_000, audit_period=0)
     api = await start(evolve(two_stores(tmp_path), audit=slow))
     files = await filled(api, 2)
-    audit: Any = Deferred.fromCoroutine(api.service.auditor.run_once())
+    audit: Any = Deferred.fromCoroutine(api.service.background.auditor.run_once())
     for path in files:
         assert len((await api.request("GET", f"/v2/images/{path.name}/file")).body) == SIZE
         assert (await api.request("DELETE", f"/v2/images/{path.name}")).status == 204
     audit.addErrback(lambda failure: None).cancel()
     await audit
-    assert json.loads(json.dumps(api.service.auditor.status()))["image"] is None
+    assert json.loads(json.dumps(api.service.background.auditor.status()))["image"] is None
 
 
 def test_a_copy_names_no_url_in_its_repr() -> None:

@@ -87,7 +87,7 @@ async def test_what_cannot_be_fetched(start: Started, tmp_path: Path) -> None:
     for number, image_id in enumerate((lost, empty, unknown, good)):
         await cache.enqueue(image_id)
         os.utime(tmp_path / "cache" / "queue" / image_id, (number, number))
-    prefetcher = api.service.works["prefetcher"]
+    prefetcher = api.service.background.works["prefetcher"]
     assert await prefetcher.run_once() == 1
     assert files(tmp_path)[""] == [good]
     assert await cache.queued() == [lost, empty]
@@ -105,7 +105,7 @@ async def test_shared_queue(start: Started, tmp_path: Path) -> None:
     for image_id in ids:
         await the_cache(one).enqueue(image_id)
     for api in (one, other):
-        api.service.works["prefetcher"].wake()
+        api.service.background.works["prefetcher"].wake()
     await soon(lambda: files(tmp_path)[""] == sorted(ids) and files(tmp_path)["queue"] == [])
     assert len(stores[0].opened + stores[1].opened) == 4
 
@@ -124,7 +124,7 @@ async def test_prune(start: Started, tmp_path: Path, driver: str) -> None:
     }
     assert files(tmp_path)[""] == sorted([ids[0], ids[3]])
     assert set(await entries(api)) == {ids[0], ids[3]}
-    assert await api.service.works["pruner"].run_once() == 0
+    assert await api.service.background.works["pruner"].run_once() == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -134,7 +134,7 @@ async def test_file_in_use_stays(start: Started, tmp_path: Path) -> None:
     oldest, *others = await filled(api, SMALL, SMALL, SMALL)
     opened = the_cache(api)._folder.opened(oldest)
     assert opened.open()
-    pruner = api.service.works["pruner"]
+    pruner = api.service.background.works["pruner"]
     assert await pruner.run_once() == 2
     assert files(tmp_path)[""] == [oldest]
     opened.close()

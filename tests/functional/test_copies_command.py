@@ -34,7 +34,7 @@ async def audited(start: Started, tmp_path: Path) -> AsyncIterator[tuple[Api, li
         await api.upload(image_id, b"0123456789")
     os.truncate(api.folder / "images" / ids[0], 9)
     (api.folder / "images" / ids[1]).unlink()
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     yield api, ids
 
 

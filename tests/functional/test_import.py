@@ -575,7 +575,7 @@ async def test_unstager(api: Api) -> None:
     kept = ["note.txt", needed, f"{needed}.raw"]
     for name in ["note.txt", f"{needed}.raw", gone, f".{gone}.{'0' * 32}.part", f"{'0' * 8}{gone[8:]}.qcow2"]:
         (folder / name).write_text("x")
-    assert await api.service.unstager.run_once() == 3
+    assert await api.service.background.unstager.run_once() == 3
     assert staged(api) == sorted(kept)
 
 

@@ -28,7 +28,7 @@ async def test_copies_are_made(start: Started, tmp_path: Path) -> None:
     other = await api.create(visibility="private")
     for image_id in (*wanted, other):
         await api.upload(image_id, CONTENT)
-    placer = api.service.placer
+    placer = api.service.background.placer
     assert await placer.run_once() == AT_ONCE
 
     def copied() -> int:

@@ -83,8 +83,8 @@ async def test_remade(start: Started, tmp_path: Path, which: int, damage: str) -
         os.truncate(path, 1000)
     else:
         path.unlink()
-    await api.service.auditor.run_once()
-    assert await api.service.replicator.run_once() == 1
+    await api.service.background.auditor.run_once()
+    assert await api.service.background.replicator.run_once() == 1
     assert [each.read_bytes() == image.content for each in image.files] == [True, True]
     assert await states(api) == {SOUND: 2}
     assert sorted(each.name for each in path.parent.iterdir()) == [image.id]
@@ -96,17 +96,17 @@ async def test_no_wrong_byte_is_read(start: Started, tmp_path: Path) -> None:
     api = await service(start, tmp_path)
     image = await twice(api)
     flip(image.files[0], 7)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     assert await read(api, image) == (200, image.content)
     flip(image.files[1], 9)
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     status, body = await read(api, image)
     assert (status, b"damaged" in body) == (503, True)
-    assert await api.service.replicator.run_once() == 0
+    assert await api.service.background.replicator.run_once() == 0
     assert await states(api) == {CORRUPT: 2}
     flip(image.files[1], 9)
-    await api.service.auditor.run_once()
-    assert await api.service.replicator.run_once() == 1
+    await api.service.background.auditor.run_once()
+    assert await api.service.background.replicator.run_once() == 1
     assert await read(api, image) == (200, image.content)
 
 
@@ -116,9 +116,9 @@ async def test_a_sister_that_went_bad_since(start: Started, tmp_path: Path) -> N
     api = await service(start, tmp_path)
     image = await twice(api)
     image.files[0].unlink()
-    await api.service.auditor.run_once()
+    await api.service.background.auditor.run_once()
     flip(image.files[1], 0)
-    assert await api.service.replicator.run_once() == 0
+    assert await api.service.background.replicator.run_once() == 0
     assert not image.files[0].exists()
     assert await states(api) == {MISSING: 1, CORRUPT: 1}
 
@@ -129,8 +129,8 @@ async def test_an_image_deleted_during_the_repair(start: Started, tmp_path: Path
     api = await service(start, tmp_path)
     image = await twice(api)
     image.files[0].unlink()
-    await api.service.auditor.run_once()
-    repair = Deferred.fromCoroutine(api.service.replicator.run_once())
+    await api.service.background.auditor.run_once()
+    repair = Deferred.fromCoroutine(api.service.background.replicator.run_once())
     delete = Deferred.fromCoroutine(api.request("DELETE", f"/v2/images/{image.id}"))
     both: list[Deferred[Any]] = [repair, delete]
     await DeferredList(both)
@@ -159,8 +159,8 @@ async def test_many_damages_and_readers(start: Started, tmp_path: Path) -> None:
                 continue
         damaged += 1
     assert damaged > 10
-    await api.service.auditor.run_once()
-    repairing = Deferred.fromCoroutine(api.service.replicator.run_once())
+    await api.service.background.auditor.run_once()
+    repairing = Deferred.fromCoroutine(api.service.background.replicator.run_once())
     for image in images:
         assert await read(api, image) == (200, image.content)
     assert await repairing == damaged

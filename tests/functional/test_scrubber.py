@@ -50,11 +50,11 @@ async def test_data_stays_until_the_scrubber_comes(start: Started, tmp_path: Pat
     assert len(api.stored()) == 4
     assert await statuses(api) == {"pending_delete", "deleted"}
     (api.folder / "images" / ids[0]).unlink()
-    assert await api.service.scrubber.run_once() == 4
+    assert await api.service.background.scrubber.run_once() == 4
     assert api.stored() == []
     assert await statuses(api) == {"deleted"}
     assert await statuses(api, "image_locations") == {"deleted"}
-    assert await api.service.scrubber.run_once() == 0
+    assert await api.service.background.scrubber.run_once() == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -64,7 +64,7 @@ async def test_scrub_time(start: Started, tmp_path: Path) -> None:
     image_id = await api.create()
     await api.upload(image_id, b"0123456789")
     await delete(api, image_id)
-    assert await api.service.scrubber.run_once() == 0
+    assert await api.service.background.scrubber.run_once() == 0
     assert api.stored() == [image_id]
 
 
@@ -79,8 +79,8 @@ async def test_what_a_store_refuses_is_tried_again(start: Started, tmp_path: Pat
     await api.service._engine.interact(lambda c: c.exec_driver_sql(moved, (stuck,)) and None)
     for image_id in (stuck, other):
         await delete(api, image_id)
-    assert await api.service.scrubber.run_once() == 1
-    assert api.service.scrubber.status()["refused"] == 1
+    assert await api.service.background.scrubber.run_once() == 1
+    assert api.service.background.scrubber.status()["refused"] == 1
     assert await statuses(api) == {"pending_delete", "deleted"}
 
 
@@ -103,7 +103,7 @@ async def test_a_location_removed_by_patch_waits_too(start: Started, tmp_path: P
     reply = await api.request("DELETE", f"/v2/stores/cheap/{image_id}")
     assert reply.status == 204
     assert (tmp_path / "cheap" / image_id).exists()
-    await api.service.scrubber.run_once()
+    await api.service.background.scrubber.run_once()
     assert not (tmp_path / "cheap" / image_id).exists()
     assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"0123456789"
 

@@ -71,4 +71,4 @@ async def test_node_is_gone(start: Started, tmp_path: Path) -> None:
     assert (reply.status, "Stage host is unavailable" in reply.json["message"]) == (504, True)
     assert (await other.show(image_id))["status"] == "uploading"
     assert (await other.request("DELETE", f"/v2/images/{image_id}")).status == 204
-    assert await first.service.unstager.run_once() == 1
+    assert await first.service.background.unstager.run_once() == 1

@@ -158,7 +158,7 @@ async def test_upload_ends_while_the_database_is_away(api: Api, server: Database
         await wait(lambda: any(event["log_format"] == "undoing with {undo} failed" for event in logs))
     await restart(api, server)
     assert (await api.show(image_id))["status"] == "saving"
-    assert await api.service.reaper.run_once() == 1
+    assert await api.service.background.reaper.run_once() == 1
     assert (await api.show(image_id))["status"] == "queued"
     assert api.stored() == []
     assert (await api.upload(image_id, b"data")).status == 204
@@ -345,7 +345,7 @@ async def test_published_or_not(
     upload.close()
     assert cutter.cuts == []
     assert (await api.show(image_id))["status"] == "active"
-    assert await api.service.reaper.run_once() == 0
+    assert await api.service.background.reaper.run_once() == 0
     assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"data"
 
 

@@ -1,0 +1,109 @@
+"""The background services: which there are, and which of them run on one process of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from glancetx.config.settings import Settings
+from glancetx.db.claims import Claims, Process
+from glancetx.db.copies import Copies
+from glancetx.db.engine import Engine
+from glancetx.db.images import Images
+from glancetx.db.leases import Leases
+from glancetx.db.scrub import PendingDeletes
+from glancetx.runtime.threads import Threads
+from glancetx.services.auditor import Auditor
+from glancetx.services.leader import Leader
+from glancetx.services.periodic import PeriodicService
+from glancetx.services.placer import Copy, Placer
+from glancetx.services.presence import Presence
+from glancetx.services.reaper import Reaper
+from glancetx.services.replicator import Replicator
+from glancetx.services.scrubber import Scrubber
+from glancetx.services.unstager import Unstager
+from glancetx.stores.registry import Stores
+from glancetx.streams import Throttle
+from glancetx.transfer.recovery import Recovery
+from glancetx.transfer.repair import Repairs
+from glancetx.transfer.scrub import Scrubs
+from glancetx.transfer.staging import StagingArea
+
+
+@frozen
+class Background:
+    """Every background service, whether settings let it run or not; *running* are those that do, under leaders."""
+
+    presence: Presence
+    reaper: Reaper
+    unstager: Unstager
+    auditor: Auditor
+    replicator: Replicator
+    scrubber: Scrubber
+    placer: Placer
+    running: Sequence[PeriodicService]
+
+    @property
+    def works(self) -> dict[str, PeriodicService]:
+        """Those whose `run_once` a command may call, by name."""
+        works = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer)
+        return {work.name_of_work: work for work in works}
+
+
+@frozen(kw_only=True)
+class BackgroundBuilder:
+    """Builds them; *copy* begins copies of an image."""
+
+    settings: Settings
+    reactor: Any
+    engine: Engine
+    images: Images
+    claims: Claims
+    copies: Copies
+    stores: Stores
+    staging: StagingArea
+    recovery: Recovery
+    hashing: Threads
+    process: Process
+    leases: Leases
+    copy: Copy
+    multiple: bool
+
+    def build(self) -> Background:
+        presence = Presence(self.reactor, self.claims, self.process)
+        reaper = Reaper(self.reactor, self.claims, self.recovery, self.images, self.settings.stuck_after)
+        unstager = Unstager(self.reactor, self.staging, self.images, self.claims)
+        auditor = Auditor(self.reactor, self.copies, self.stores, self.hashing, self.settings.audit)
+        replicator = self._replicator()
+        scrubber = self._scrubber()
+        placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
+        led = self._led(auditor, replicator, scrubber, placer)
+        leaders = [Leader(self.reactor, self.leases, work.name_of_work, work) for work in led]
+        running = (presence, reaper, unstager, *leaders)
+        return Background(presence, reaper, unstager, auditor, replicator, scrubber, placer, running)
+
+    def _led(
+        self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer
+    ) -> Iterator[PeriodicService]:
+        """Those that one process does for all."""
+        audit = self.settings.audit
+        yield scrubber
+        if audit.rules and self.multiple:
+            yield placer
+        if audit.audit_rate:
+            yield auditor
+        if audit.repair_rate:
+            yield replicator
+
+    def _replicator(self) -> Replicator:
+        throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
+        repairs = Repairs(self.copies, self.stores, self.recovery, self.hashing, throttle, self.process.id)
+        return Replicator(self.reactor, self.copies, repairs)
+
+    def _scrubber(self) -> Scrubber:
+        pending = PendingDeletes(self.engine)
+        scrubs = Scrubs(pending, self.stores, self.process.id)
+        return Scrubber(self.reactor, pending, scrubs, self.settings.scrub)
