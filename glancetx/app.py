@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
-from glancetx.access.limits import OptionLimits
 from glancetx.access.policy import Policy
 from glancetx.access.protections import Protections
 from glancetx.assembly.background import BackgroundBuilder
@@ -21,6 +20,7 @@ from glancetx.assembly.caching import CacheParts
 from glancetx.assembly.certificates import choose_certificates
 from glancetx.assembly.identity import Identity, choose_identity
 from glancetx.assembly.imports import ImportBuilder
+from glancetx.assembly.limits import Allotment, choose_limits
 from glancetx.assembly.locations import AdditionBuilder
 from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.nodes import build_nodes
@@ -135,7 +135,8 @@ class ImageService(MultiService):
         self._stores = StoreBuilder(settings, reactor, self._files, self._hashing).registry(stores)
         self._multiple = settings.stores.multiple if stores is None else len(stores) > 1
         policy = self._policy = Policy(settings.access)
-        limits = limits or OptionLimits(settings.images)
+        self._allotment = choose_limits(settings, reactor) if limits is None else Allotment(limits)
+        limits = self._allotment.limits
         self._messengers: Sequence[IService] = ()
         if notifier is None:
             notifier, self._messengers = choose_notifier(settings.notifications, reactor)
@@ -418,6 +419,7 @@ class ImageService(MultiService):
         yield "the connections to Barbican", self._keys.close
         yield "an import", self._importing.stop
         yield "the addition of a location", self._adding.stop
+        yield "the connections to Keystone's limits", self._allotment.close
         if self.cache is not None:
             yield "the image cache", self.cache.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)

@@ -22,6 +22,7 @@ from glancetx.config.identity import choose_authentication, token_settings, www_
 from glancetx.config.ignored import ignored_options
 from glancetx.config.image_properties import CustomProperties, custom_properties
 from glancetx.config.import_loading import download_settings, import_settings
+from glancetx.config.limits import limit_settings
 from glancetx.config.messaging import notification_settings
 from glancetx.config.middleware import middleware_settings
 from glancetx.config.options import GROUPS
@@ -113,6 +114,7 @@ def load_settings(
         cache=cache_settings(conf, pipeline, authentication),
         certificates=certificate_settings(conf),
         notifications=notification_settings(conf),
+        limits=limit_settings(conf),
         access=AccessSettings(
             authentication=authentication,
             accounts=folder / "accounts" if authentication == "builtin" else None,

@@ -11,6 +11,7 @@ from glancetx.config.cache import IMAGE_CACHE
 from glancetx.config.cache import OWN as OWN_CACHE
 from glancetx.config.certificates import BARBICAN
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
+from glancetx.config.limits import OSLO_LIMIT
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
 from glancetx.config.middleware import CORS, HEALTHCHECK, OSLO_MIDDLEWARE
 from glancetx.config.plugins import IMAGE_CONVERSION, IMAGE_IMPORT, INJECT_METADATA
@@ -28,6 +29,7 @@ API = [
         default="0",
         help="Most bytes of all images of a project, such as 500GB (B, KB, MB, GB, TB: powers of 1024); 0: no limit.",
     ),
+    cfg.BoolOpt("use_keystone_limits", default=False, help="Keystone's unified limits, and not user_storage_quota."),
     cfg.IntOpt("image_property_quota", default=128, help="Most properties of an image; negative: no limit."),
     cfg.IntOpt("image_tag_quota", default=128, help="Most tags of an image; negative: no limit."),
     cfg.IntOpt("image_location_quota", default=10, help="Most locations of an image; negative: no limit."),
@@ -195,6 +197,7 @@ GLANCETX = [
         default=["127.0.0.0/8", "::1/128"],
         help="Networks from which /metrics may be asked; empty: nobody may.",
     ),
+    cfg.FloatOpt("limits_cache_time", default=5.0, min=0, help="Seconds for which unified limits are remembered."),
     cfg.FloatOpt("header_timeout", default=30.0, min=0.1, mutable=True, help="Seconds for a request's headers."),
     cfg.FloatOpt("idle_timeout", default=60.0, min=0.1, mutable=True, help="Seconds without a byte on a connection."),
     cfg.IntOpt("min_body_rate", default=1024, min=0, mutable=True, help="Slowest upload, bytes a second; 0: any."),
@@ -237,6 +240,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "healthcheck": HEALTHCHECK,
     "keystone_authtoken": KEYSTONE_AUTHTOKEN,
     "barbican": BARBICAN,
+    "oslo_limit": OSLO_LIMIT,
     "oslo_policy": OSLO_POLICY,
     "oslo_messaging_notifications": NOTIFICATIONS,
     "oslo_messaging_rabbit": RABBIT,

@@ -214,6 +214,22 @@ class TokenSettings:
 
 
 @frozen(kw_only=True)
+class LimitSettings:
+    """Where the unified limits of projects are kept, and who we are there: an endpoint, by its id or what it is of.
+
+    *cache_time*: seconds for which a project's limits are not asked for again.
+    """
+
+    keystone: KeystoneSettings
+    endpoint_id: str | None = None
+    service_type: str | None = None
+    service_name: str | None = None
+    region: str | None = None
+    interface: str = "public"
+    cache_time: float = 5.0
+
+
+@frozen(kw_only=True)
 class AccessSettings:
     """Who is asked for credentials, and what they may.
 
@@ -411,6 +427,7 @@ class Settings:
     imports: ImportSettings = ImportSettings()
     plugins: PluginSettings = field(factory=PluginSettings)
     access: AccessSettings = AccessSettings()
+    limits: LimitSettings | None = None  # None: ``user_storage_quota`` alone
     audit: AuditSettings = AuditSettings()
     scrub: ScrubSettings = ScrubSettings()
     access_log: bool = False  # a line for each request

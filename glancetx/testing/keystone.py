@@ -16,6 +16,12 @@ from twisted.web.resource import Resource
 
 DOMAIN: Final = {"id": "default", "name": "Default"}
 PASSWORD: Final = "secret"  # noqa: S105 - of every account
+ENDPOINT: Final = {
+    "id": "image-endpoint",
+    "service_id": "image-service",
+    "region_id": "RegionOne",
+    "interface": "public",
+}
 EXPIRED_WINDOW: Final = 172800  # seconds for which an expired token can still be looked at, on request
 
 
@@ -38,7 +44,8 @@ class FakeKeystone(Resource):
     """Keystone's API v3 as far as `glancetx.keystone` uses it. *seconds* tells the time, since the epoch.
 
     *broken*, if it is not None, is the status of every answer. *requests* are those that came, as method and path.
-    *catalog* is what comes with tokens.
+    *catalog* is what comes with tokens. *registered* are limits by their resources, *overrides* those of projects, and
+    *model* is how they are enforced; they are those of a service with one endpoint, `ENDPOINT`.
     """
 
     isLeaf = True
@@ -49,6 +56,9 @@ class FakeKeystone(Resource):
         self.broken: int | None = None
         self.requests: list[tuple[str, str]] = []
         self.catalog: list[dict[str, Any]] = []
+        self.registered: dict[str, int] = {}
+        self.overrides: dict[str, dict[str, int]] = {}
+        self.model = "flat"
         self._accounts: dict[str, Account] = {}
         self._tokens: dict[str, dict[str, Any]] = {}
 
@@ -108,7 +118,34 @@ class FakeKeystone(Resource):
             return self._validate(request)
         if path.endswith("/v3/auth/catalog") and request.method == b"GET":
             return (200, {"catalog": self.catalog, "links": {}}, {})
-        return (404, _problem(404), {})
+        found = self._limits(request, path.partition("/v3/")[2])
+        return (404, _problem(404), {}) if found is None else (200, found, {})
+
+    def _limits(self, request: Any, path: str) -> dict[str, Any] | None:
+        service = {"id": ENDPOINT["service_id"], "type": "image", "name": "glance"}
+        asked = {name.decode(): values[0].decode() for name, values in request.args.items()}
+        own = self.overrides.get(asked.get("project_id", ""), {})
+        answers: dict[str, dict[str, Any]] = {
+            "limits/model": {"model": {"name": self.model, "description": ""}},
+            f"endpoints/{ENDPOINT['id']}": {"endpoint": ENDPOINT},
+            "services": {"services": _fitting([service], asked)},
+            "endpoints": {"endpoints": _fitting([ENDPOINT], asked)},
+            "registered_limits": {
+                "registered_limits": _fitting(
+                    [_limit(name, default_limit=number) for name, number in self.registered.items()], asked
+                )
+            },
+            "limits": {
+                "limits": _fitting(
+                    [
+                        _limit(name, resource_limit=number, project_id=asked.get("project_id"))
+                        for name, number in own.items()
+                    ],
+                    asked,
+                )
+            },
+        }
+        return answers.get(path)
 
     def _log_in(self, document: Any) -> tuple[int, Any, dict[str, str]]:
         identity = document["auth"]["identity"]
@@ -140,6 +177,15 @@ class FakeKeystone(Resource):
     def _alive(self, token: dict[str, Any], expired: bool) -> bool:
         end = datetime.fromisoformat(token["expires_at"]).timestamp()
         return self.seconds() < end + (EXPIRED_WINDOW if expired else 0)
+
+
+def _limit(resource: str, **values: Any) -> dict[str, Any]:
+    place = {"service_id": ENDPOINT["service_id"], "region_id": ENDPOINT["region_id"]}
+    return {"id": f"{resource}-id", "resource_name": resource, **place, **values}
+
+
+def _fitting(entries: list[dict[str, Any]], asked: dict[str, str]) -> list[dict[str, Any]]:
+    return [entry for entry in entries if all(entry.get(name) == value for name, value in asked.items())]
 
 
 def _header(request: Any, name: str) -> str:

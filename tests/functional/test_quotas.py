@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,7 @@ def status_of(daemon: Daemon, image_id: str) -> str:
     return str(json.loads(daemon.call("GET", f"/v2/images/{image_id}")[1])["status"])
 
 
-def put(daemon: Daemon, image_id: str, body: bytes, announced: bool) -> int:
+def put(daemon: Daemon, image_id: str, body: bytes, announced: bool, headers: Mapping[str, str] | None = None) -> int:
     """Upload; without announcing the size the body is sent in chunks. Returns the status."""
     connection = daemon.connection()
 
@@ -220,9 +220,8 @@ def put(daemon: Daemon, image_id: str, body: bytes, announced: bool) -> int:
             yield body[start : start + len(PIECE)]
 
     try:
-        connection.request(
-            "PUT", f"/v2/images/{image_id}/file", body if announced else pieces(), {"Content-Type": DATA}
-        )
+        sent = {"Content-Type": DATA, **(headers or {})}
+        connection.request("PUT", f"/v2/images/{image_id}/file", body if announced else pieces(), sent)
         return int(connection.getresponse().status)
     except (BrokenPipeError, ConnectionResetError):  # refused, and told so, before all was sent
         return int(connection.getresponse().status)

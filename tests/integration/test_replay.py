@@ -22,11 +22,13 @@ from glancetx.config.image_properties import FILE_NAME, USUAL
 from glancetx.config.loading import load_settings
 from glancetx.web.site import ImageSite
 from tests.integration.replaying import Ask, Side, report
-from tests.integration.scripts import adding, caching, discovery, edge, locations, protections
+from tests.integration.scripts import adding, caching, discovery, edge, limits, locations, protections
 from tests.integration.scripts.imports import IMPORTS
 from tests.integration.scripts.lists import LISTS
 from tests.integration.scripts.records import RECORDS
+from tests.integration.test_limits import register
 from tests.services.glance import TRUSTING, RealGlance, find_venv, write_paste
+from tests.services.keystone import RealKeystone
 from tests.services.pages import serving
 
 OPTIONS = """
@@ -164,6 +166,14 @@ async def test_adding_locations(play: Play, script: list[Ask], options: str) -> 
             options=f"{stores}[web]\nstore_description = web\n{filters}",
             more=f"{locations.OPTIONS}\n{options}",
         )
+    assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits(play: Play, keystone: RealKeystone) -> None:
+    """Both ask the same Keystone how much a project may have."""
+    more = "enabled_import_methods = [glance-direct]\nuse_keystone_limits = true"
+    found = await play(limits.LIMITED, options=OPTIONS + register(keystone), more=more)
     assert not found, told(found)
 
 

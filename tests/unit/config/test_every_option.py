@@ -35,6 +35,10 @@ def keystone(account: Mapping[str, str]) -> Groups:
     return {"paste_deploy": {"flavor": "keystone"}, "keystone_authtoken": dict(account)}
 
 
+def limits(account: Mapping[str, str]) -> Groups:
+    return {"DEFAULT": {"use_keystone_limits": "true"}, "oslo_limit": {**account, "endpoint_id": "e"}}
+
+
 def store(kind: str, **options: str) -> Groups:
     return {
         "DEFAULT": {"enabled_backends": f"one:{kind}"},
@@ -51,6 +55,8 @@ FILES: Final[list[Groups]] = [
     {},
     keystone(ACCOUNT),
     keystone(APPLICATION),
+    limits(ACCOUNT),
+    limits(APPLICATION),
     STORE,
     store("http"),
     store("rbd"),
