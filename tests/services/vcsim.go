@@ -1,9 +1,10 @@
 // A vCenter for tests: govmomi's simulator, with what a real one does besides at its /folder/: who has no session gets
-// 401, a file that is new is answered 201, and one that is overwritten 200.
+// 401, a file that is new is answered 201, and one that is overwritten 200. And it describes itself, as oslo.vmware asks.
 package main
 
 import (
 	"crypto/tls"
+	_ "embed"
 	"flag"
 	"log"
 	"net/http"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 )
+
+//go:embed vcsim.wsdl
+var description []byte
 
 // askWhen is a call that fails without a session.
 const askWhen = `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><CurrentTime xmlns="urn:vim25">` +
@@ -32,6 +36,11 @@ func (g gate) answers(method, target, body string, cookies []*http.Cookie) bool 
 }
 
 func (g gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/sdk/vimService.wsdl" {
+		w.Header().Set("Content-Type", "text/xml")
+		_, _ = w.Write(description)
+		return
+	}
 	if !strings.HasPrefix(r.URL.Path, "/folder/") {
 		g.simulated.ServeHTTP(w, r)
 		return

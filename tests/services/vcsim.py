@@ -21,6 +21,7 @@ from tests.running import free_port
 from tests.services.programs import Processes
 
 SOURCE = Path(__file__).with_name("vcsim.go")
+DESCRIPTION = SOURCE.with_suffix(".wsdl")
 GOPATH = Path("/usr/share/gocode")
 DATACENTER = "DC0"
 USER, PASSWORD = "administrator@vsphere.local", "secret-of-vcenter"
@@ -33,6 +34,11 @@ class Vcenter:
     host: str
     files: CertificateFiles
     folder: Path
+
+    @property
+    def port_443(self) -> bool:
+        """Whether Glance can use it, which knows no other port."""
+        return ":" not in self.host
 
     def names(self, folder: str) -> list[str]:
         """The files in that directory of all datastores."""
@@ -75,7 +81,7 @@ def free_host() -> str:
 
 def build() -> Path:
     """The program; building it takes a quarter of a minute, and is done once for each version of its source."""
-    found = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    found = hashlib.sha256(SOURCE.read_bytes() + DESCRIPTION.read_bytes()).hexdigest()[:12]
     cache = Path.home() / ".cache" / "glancetx"
     binary = cache / f"vcsim-{found}"
     if binary.exists():

@@ -17,7 +17,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import FilesystemSettings
-from glancetx.config.store_settings import MIB, RbdSettings, S3Settings, SwiftSettings
+from glancetx.config.store_settings import MIB, RbdSettings, S3Settings, SwiftSettings, VmwareSettings
 from glancetx.domain.errors import DataNotFound
 from glancetx.interfaces import IStore
 from glancetx.outgoing.client import HttpClient
@@ -28,12 +28,16 @@ from glancetx.stores.rbd import RbdStore
 from glancetx.stores.s3 import S3Store
 from glancetx.testing.stores import keep, new_id, read, the_reactor
 from tests.integration.stores.test_swift import Made
+from tests.integration.stores.test_vmware import store_of
 from tests.needs import lacking
+from tests.services import vcsim
 from tests.services.ceph import USER, Ceph
 from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.objects import S3Server
+from tests.services.vcsim import Vcenter
 
 SCRIPT = Path(__file__).with_name("other_side.py")
+CLIENTS = ("swiftclient", "boto3", "oslo_vmware")
 SMALL = b"a small image"
 LARGE = os.urandom(12 * MIB + 345)
 
@@ -41,9 +45,9 @@ LARGE = os.urandom(12 * MIB + 345)
 def glance_python() -> Path:
     """The Python of the real Glance, which has glance_store with the clients it needs."""
     venv = Path(os.environ.get("GLANCETX_GLANCE_VENV") or Path.home() / ".cache/glancetx/glance-venv")
-    found = [*venv.glob("lib/python3*/site-packages/swiftclient"), *venv.glob("lib/python3*/site-packages/boto3")]
-    if len(found) < 2:
-        lacking(f"glance_store[s3,swift] in {venv}")
+    found = [each for name in CLIENTS for each in venv.glob(f"lib/python3*/site-packages/{name}")]
+    if len(found) < len(CLIENTS):
+        lacking(f"glance_store[s3,swift,vmware] in {venv}")
     return venv / "bin" / "python"
 
 
@@ -60,7 +64,7 @@ class Pair:
     async def ask(self, *arguments: str) -> str:
         """What glance_store answers."""
         command = [str(SCRIPT), str(self.config), *arguments]
-        out, err, code = await getProcessOutputAndValue(str(self.python), command, env=dict(os.environ))
+        out, err, code = await getProcessOutputAndValue(str(self.python), command, env=environment())
         assert code == 0, err.decode()[-3000:]
         return str(out.decode().split(" ", 1)[1].strip())
 
@@ -74,10 +78,15 @@ class Pair:
         return (self.folder / "out").read_bytes()
 
 
+def environment() -> dict[str, str]:
+    """Ours, but for authorities that the requests library would trust instead of those which it is given."""
+    return {name: value for name, value in os.environ.items() if name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")}
+
+
 PairMaker = Callable[[], Awaitable[Pair]]
 
 
-@pytest_twisted.async_yield_fixture(params=["file", "file-folders", "rbd", "s3-moto", "swift", "swift-file"])
+@pytest_twisted.async_yield_fixture(params=["file", "file-folders", "rbd", "s3-moto", "swift", "swift-file", "vmware"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Pair]:
     """Each kind of store."""
     kind = str(request.param)
@@ -88,6 +97,8 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         text = rbd_text(ceph)
     elif kind.startswith("s3"):
         text = s3_text(request.getfixturevalue("moto"))
+    elif kind == "vmware":
+        text = vmware_text(request.getfixturevalue("vcenter"))
     elif kind.startswith("swift"):
         request.getfixturevalue("keystone_swift")
         text = swift_text(request.getfixturevalue("keystone"), tmp_path if kind == "swift-file" else None)
@@ -95,7 +106,8 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     config.write_text(textwrap.dedent(text))
     store, threads = our_store(config)
     await store.start()
-    yield Pair(tmp_path, config, kind.partition("-")[0].replace("swift", "swift+http"), store)
+    kind = kind.partition("-")[0]
+    yield Pair(tmp_path, config, {"swift": "swift+http", "vmware": "vsphere"}.get(kind, kind), store)
     await store.stop()
     await threads.stop()
 
@@ -110,6 +122,8 @@ def our_store(config: Path) -> tuple[IStore, Threads]:
         return made.store, made.files
     threads = Threads(reactor, "stores", 2)
     threads.start()
+    if isinstance(found, VmwareSettings):
+        return store_of(found), threads
     if isinstance(found, FilesystemSettings):
         return FilesystemStore(found, threads, multiple=False), threads
     if isinstance(found, RbdSettings):
@@ -170,6 +184,24 @@ def s3_text(s3: S3Server) -> str:
     """
 
 
+def vmware_text(vcenter: Vcenter) -> str:
+    if not vcenter.port_443:
+        lacking("the right to listen at port 443")
+    return f"""
+        [glance_store]
+        stores = vmware
+        default_store = vsphere
+        vmware_server_host = {vcenter.host}
+        vmware_server_username = {vcsim.USER}
+        vmware_server_password = {vcsim.PASSWORD}
+        vmware_datastores = {vcsim.DATACENTER}:LocalDS_0:7
+        vmware_datastores = {vcsim.DATACENTER}:LocalDS_1
+        vmware_store_image_dir = /d{uuid.uuid4().hex}
+        vmware_task_poll_interval = 1
+        vmware_ca_file = {vcenter.files.ca}
+    """
+
+
 def swift_text(keystone: RealKeystone, folder: Path | None) -> str:
     """The account in the store's own group or, with a *folder*, in a file there."""
     account = f"""
@@ -227,7 +259,7 @@ async def test_ours(pair: Pair, content: bytes) -> None:
     assert image_id in stored.url
     assert PASSWORD not in stored.url
     assert hashlib.sha256(await pair.get(stored.url)).digest() == hashlib.sha256(content).digest()
-    if not pair.scheme.startswith("swift"):  # there it writes over what it finds
+    if not pair.scheme.startswith(("swift", "vsphere")):  # there it writes over what it finds
         with pytest.raises(AssertionError, match=r"Duplicate|already"):
             await pair.add(image_id, SMALL)
     await pair.ask("delete", stored.url)
