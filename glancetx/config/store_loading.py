@@ -226,7 +226,9 @@ def s3(group: StoreGroup, identifier: str) -> S3Settings:
 
 def swift(group: StoreGroup, identifier: str) -> SwiftSettings:
     if group.swift_store_multi_tenant:
-        raise ConfigurationError(f"[{group.name}] swift_store_multi_tenant is not supported")
+        raise ConfigurationError(
+            f"[{group.name}] swift_store_multi_tenant is not supported: images are kept in one account"
+        )
     accounts = swift_accounts(group)
     reference = group.default_swift_reference
     if reference not in accounts:

@@ -57,6 +57,11 @@ class ObjectPlace:
     key: str
     credentials: str | None = field(default=None, repr=False)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether it is Swift's and names the storage of an account, and not who opens it (S-071)."""
+        return self.scheme in ("swift", "swift+http", "swift+https") and self.credentials is None
+
 
 def object_place(url: str) -> ObjectPlace:
     """Take an S3 or Swift location apart as glance_store does: the last two parts are container and object.

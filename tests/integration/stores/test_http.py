@@ -127,6 +127,8 @@ async def test_nothing_there(store: HttpStore, nginx: str) -> None:
 
 BREAKS = [
     Fault(status=503),
+    Fault(status=429, headers="Retry-After: 0\r\n"),
+    Fault(delay=0.1),
     Fault(sent=0),
     Fault(sent=MIB),
     Fault(sent=MIB, end="close"),
@@ -151,6 +153,44 @@ async def test_goes_on(store: HttpStore, nginx: str, fault: Fault) -> None:
         assert CONTENT.startswith(recorder.data)
     else:
         assert recorder.data == CONTENT
+    await faults.stop()
+
+
+@pytest.mark.parametrize("lie", [-1, 1, MIB])
+@pytest_twisted.ensureDeferred
+async def test_wrong_length(store: HttpStore, nginx: str, lie: int) -> None:
+    """A server that announces another length is told from one that delivers the image, by the length or by an error."""
+    faults = Faults(the_reactor(), nginx)
+    url = await faults.start()
+    faults.choose = lambda method, path: Fault(lie=lie)
+    source = await store.get(f"{url}/image")
+    assert source.length == len(CONTENT) + lie
+    recorder = Recorder()
+    if lie > 0:
+        with pytest.raises(StoreUnavailable):
+            await recorder.receive(source)
+    else:
+        await recorder.receive(source)
+    assert CONTENT.startswith(recorder.data)
+    recorder = Recorder()
+    try:
+        await recorder.receive(await store.get(f"{url}/image", 5, len(CONTENT) - 5))
+    except StoreUnavailable:
+        assert lie < 0
+    assert (recorder.data == CONTENT[5:]) is (lie > 0)
+    await faults.stop()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest_twisted.ensureDeferred
+async def test_refused(store: HttpStore, nginx: str, status: int) -> None:
+    """A refusal is not tried again."""
+    faults = Faults(the_reactor(), nginx)
+    url = await faults.start()
+    faults.choose = lambda method, path: Fault(status=status)
+    with pytest.raises(StoreUnavailable):
+        await store.get(f"{url}/image")
+    assert len(faults.requests) == 1
     await faults.stop()
 
 
