@@ -124,6 +124,14 @@ def download(url: str, clients: int, repeats: int, length: int, seconds: float) 
             raise BenchFailure(f"{url}: curl received {output.split()}, not {length} bytes each time")
 
 
+def download_each(urls: Sequence[str], length: int, seconds: float) -> None:
+    """One curl process for each of *urls*, all at once."""
+    command = ["curl", "-sS", "--fail", "--max-time", f"{seconds:g}", "-w", "%{size_download}", "-o", "/dev/null"]
+    for output in _collect([_start([*command, url]) for url in urls], seconds + 5):
+        if output != str(length):
+            raise BenchFailure(f"curl received {output}, not {length} bytes")
+
+
 def digest_of(url: str, seconds: float) -> str:
     """The sha512 of what *url* answers."""
     digest = hashlib.sha512()

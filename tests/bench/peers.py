@@ -70,8 +70,12 @@ def make_certificate(directory: Path) -> Certificate:
     return made
 
 
-def start_nginx(directory: Path, certificate: Certificate, processes: int = 2) -> Server:
-    """nginx which serves ``directory/files``: sendfile without TLS, its own OpenSSL with it."""
+def start_nginx(directory: Path, certificate: Certificate, processes: int = 2, rate: str = "") -> Server:
+    """nginx which serves ``directory/files``: sendfile without TLS, its own OpenSSL with it.
+
+    With a *rate* (``64m`` bytes a second) it is as slow for each who reads, and writes the bytes of every body it has
+    sent to ``directory/access.log``, a line each.
+    """
     (directory / "files").mkdir(parents=True)
     port, secure = free_port(), free_port()
     scratch = "\n".join(
@@ -86,7 +90,8 @@ pid {directory}/nginx.pid;
 error_log {directory}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
+  {f"limit_rate {rate}; log_format sent '$body_bytes_sent'; access_log {directory}/access.log sent;" if rate else ""}
+  {"" if rate else "access_log off;"}
   {scratch}
   default_type application/octet-stream;
   sendfile on;

@@ -20,7 +20,7 @@ import click
 from attrs import evolve
 from rich.console import Console
 
-from tests.bench import list_scale, slowness, small_requests, starting, transfers
+from tests.bench import caching, list_scale, slowness, small_requests, starting, transfers
 from tests.bench.arena import Arena, Case, Options
 from tests.bench.processes import BenchFailure
 from tests.bench.report import CaseResult, machine, show, write_json
@@ -37,6 +37,9 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "download-16": partial(transfers.downloads, clients=16, tls=False),
     "tls-download-1": partial(transfers.downloads, clients=1, tls=True),
     "tls-download-16": partial(transfers.downloads, clients=16, tls=True),
+    "cache-hits": caching.hits,
+    "cache-cold": caching.cold,
+    "cache-prune": caching.prune,
     "show": small_requests.show,
     "list-1000": partial(small_requests.listing, catalogue=1000),
     "list-10000": partial(small_requests.listing, catalogue=10000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -16,10 +17,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from glancetx.cache.files import VERIFIED
-from glancetx.config.settings import CacheSettings, Settings
+from glancetx.config.settings import AccessSettings, CacheSettings, Settings
 from glancetx.domain.errors import StoreUnavailable
+from glancetx.interfaces import INotifier
 from glancetx.testing.fakes import MemoryStore, ScriptedSource, until
 from tests.running import Api, Reply, Started, settings_in
 
@@ -362,3 +365,38 @@ async def test_head_and_off(start: Started, tmp_path: Path) -> None:
     off = await start(cached_in(tmp_path, downloads=False))
     assert (await read(off, image_id)).body == CONTENT
     assert files(tmp_path)[""] == []
+
+
+@implementer(INotifier)
+class Told:
+    """An INotifier that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def notify(self, event_type: str, priority: str, payload: Any) -> None:
+        if event_type == "image.send":
+            self.sent.append((priority, payload))
+
+
+@pytest_twisted.ensureDeferred
+async def test_policy_and_events(start: Started, tmp_path: Path) -> None:
+    """Who may not read an image is not served from the cache; who is served from it is told of with his address."""
+    (tmp_path / "policy.yaml").write_text('"download_image": "user_id:friend"\n')
+    access = AccessSettings(authentication="trusted", config_dirs=(tmp_path,))
+    notifier = Told()
+    api = await start(evolve(cached_in(tmp_path), access=access), notifier=notifier)
+
+    def who(user: str, roles: str = "member,reader") -> dict[str, str]:
+        return {"X_Identity_Status": "Confirmed", "X_User_Id": user, "X_Project_Id": "p", "X_Roles": roles}
+
+    values = json.dumps({"name": "x", "disk_format": "raw", "container_format": "bare"}).encode()
+    image_id = str((await api.request("POST", "/v2/images", values, **who("owner"))).json["id"])
+    assert (await api.upload(image_id, CONTENT, **who("owner"))).status == 204
+    for _ in range(2):
+        assert (await read(api, image_id, **who("friend"))).body == CONTENT
+        await indexed(api, image_id)
+    assert [payload.get("destination_ip") for _, payload in notifier.sent] == [None, "127.0.0.1"]
+    assert (await read(api, image_id, **who("other"))).status == 403
+    assert (await read(api, image_id, **(who("other") | {"X_Project_Id": "q"}))).status == 404
+    assert len(notifier.sent) == 2
