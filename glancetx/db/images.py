@@ -43,6 +43,12 @@ from glancetx.domain.text import is_wide
 
 ImageList = list[Image]
 
+# Made once: most of the time that SQLAlchemy needs for a statement goes into making it.
+_WANTED: Final = (images.c.id == bindparam("wanted"), alive(images))
+_INSERT: Final = insert(images)
+_ONE: Final = select_images().where(*_WANTED)
+_HELD: Final = select(images.c.id).where(*_WANTED).with_for_update()
+_CHANGE: Final = update(images).where(*_WANTED, images.c.status == bindparam("was"))
 _OF_DATA: Final = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value")
 
 
@@ -161,7 +167,7 @@ def _create(connection: Connection, image: Image, limits: Limits) -> Image:
     )
     row = _values(image) | {"id": image.id, "created_at": now, "deleted": False}
     try:
-        connection.execute(insert(images).values(row))
+        connection.execute(_INSERT, row)
     except IntegrityError as error:
         raise ImageExists(image.id) from error
     add_children(connection, image.id, image.properties, image.tags, now)
@@ -199,9 +205,14 @@ def save_image(
     now = as_kept(connection, utc_now())
     image = evolve(image, updated_at=now, tags=tuple(dict.fromkeys(image.tags)), owner=image.owner or None)
     _update(connection, image.id, was, _values(image))
-    reconcile_properties(connection, image.id, image.properties, now)
-    reconcile_tags(connection, image.id, image.tags, now)
-    locations = reconcile_locations(connection, image.id, image.locations, now)
+    # What is as it was read, and was read right now, needs not be looked at again.
+    if base is None or image.properties != base.properties:
+        reconcile_properties(connection, image.id, image.properties, now)
+    if base is None or image.tags != base.tags:
+        reconcile_tags(connection, image.id, image.tags, now)
+    locations = image.locations
+    if base is None or locations != base.locations:
+        locations = reconcile_locations(connection, image.id, locations, now)
     if take is not None:
         add_claim(connection, take)
     _release(connection, image.id, was, release)
@@ -214,15 +225,13 @@ def hold(connection: Connection, image_id: str) -> bool:
     On a cluster the other servers do not wait. There whoever commits second fails, and is run again, if both have
     changed the same row.
     """
-    found = select(images.c.id).where(images.c.id == image_id, alive(images)).with_for_update()
-    return connection.execute(found).first() is not None
+    return connection.execute(_HELD, {"wanted": image_id}).first() is not None
 
 
 def _check_unchanged(connection: Connection, base: Image, was: str) -> None:
     """:raises StatusConflict, ImageChanged: as `Images.save`."""
     hold(connection, base.id)
-    row = connection.execute(select_images().where(images.c.id == base.id, alive(images))).first()
-    current = None if row is None else read_image(connection, row)
+    current = _find(connection, base.id)
     if current is None or current.status != was:
         raise StatusConflict(base.id, was, current.status if current else None)
     if current != base:
@@ -254,8 +263,7 @@ def _published(connection: Connection, image: Image, was: str) -> Image:
 
     :raises StatusConflict: if not: we were taken for dead, and others have cleaned up after us.
     """
-    row = connection.execute(select_images().where(images.c.id == image.id, alive(images))).first()
-    present = None if row is None else read_image(connection, row)
+    present = _find(connection, image.id)
     places = {place.url for place in present.locations} if present else set()
     if present and present.checksum == image.checksum and places.issuperset(place.url for place in image.locations):
         return present
@@ -266,6 +274,11 @@ def _present(connection: Connection, image_id: str) -> Image:
     return read_image(connection, connection.execute(select_images().where(images.c.id == image_id)).one())
 
 
+def _find(connection: Connection, image_id: str) -> Image | None:
+    row = connection.execute(_ONE, {"wanted": image_id}).first()
+    return None if row is None else read_image(connection, row)
+
+
 def _extend(connection: Connection, image: Image, was: str, limits: Limits, more: int, base: Image | None) -> Image:
     check_more(connection, image.owner, limits, more)
     return save_image(connection, image, was, None, None, base)
@@ -273,8 +286,7 @@ def _extend(connection: Connection, image: Image, was: str, limits: Limits, more
 
 def _update(connection: Connection, image_id: str, was: str, values: Mapping[str, Any]) -> None:
     """:raises StatusConflict: if the image is not in the status *was*."""
-    expected = (images.c.id == image_id, alive(images), images.c.status == was)
-    done = connection.execute(update(images).where(*expected).values(values))
+    done = connection.execute(_CHANGE, {**values, "wanted": image_id, "was": was})
     if done.rowcount != 1:
         raise StatusConflict(image_id, was, _status(connection, image_id))
 

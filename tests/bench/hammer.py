@@ -32,6 +32,7 @@ class Order:
     path: str = ""
     paths: tuple[str, ...] = ()
     body: str = ""
+    content_type: str = "application/json"
     connections: int = 16
     seconds: float = 5.0
 
@@ -54,7 +55,7 @@ def _requests(order: Order) -> Iterator[bytes]:
         body = order.body.replace("{number}", str(number)).encode()
         head = f"{order.method} {path} HTTP/1.1\r\nHost: {HOST}:{order.port}\r\n"
         if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Type: {order.content_type}\r\nContent-Length: {len(body)}\r\n"
         yield head.encode() + b"\r\n" + body
         number += 1
 

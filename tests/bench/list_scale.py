@@ -24,7 +24,7 @@ SMALL, LARGE = 1000, 100_000
 KEYS = ("created_at", "updated_at", "name", "size", "status", "id")
 MEASURES = (Measure("small", "ms of 1,000", 2), Measure("large", "ms of 100,000", 2), Measure("ratio", "", 2))
 ADMIN = {"X-Identity-Status": "Confirmed", "X-User-Id": "u", "X-Project-Id": "a", "X-Roles": "admin"}
-USER = {"X-Identity-Status": "Confirmed", "X-User-Id": "u", "X-Project-Id": US, "X-Roles": "member"}
+USER = {"X-Identity-Status": "Confirmed", "X-User-Id": "u", "X-Project-Id": US, "X-Roles": "member,reader"}
 DEEP = 0.4
 """How far into the list a deep page begins."""
 
@@ -89,14 +89,15 @@ def _ask(arena: Arena, servers: Pair, question: Question) -> dict[str, float]:
     times: dict[int, list[float]] = {count: [] for count in servers}
     connections = {count: HTTPConnection(HOST, server.port, timeout=60) for count, server in servers.items()}
     deadline = time.monotonic() + arena.options.seconds
-    while time.monotonic() < deadline or len(times[LARGE]) < 5:
+    while time.monotonic() < deadline or len(times[LARGE]) < 20:
         for count, connection in connections.items():
             began = time.monotonic()
             _get(connection, paths[count], question.headers)
             times[count].append(time.monotonic() - began)
     for connection in connections.values():
         connection.close()
-    small, large = (statistics.median(times[count]) * 1e3 for count in (SMALL, LARGE))
+    # The quickest tenth: what else goes on in the machine makes requests slower, never quicker.
+    small, large = (statistics.quantiles(times[count], n=10)[0] * 1e3 for count in (SMALL, LARGE))
     return {"small": small, "large": large, "ratio": large / small}
 
 

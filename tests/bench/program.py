@@ -45,6 +45,7 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "list-10000": partial(small_requests.listing, catalogue=10000),
     "list-scale": list_scale.list_scale,
     "create": small_requests.create,
+    "patch": small_requests.patch,
     "delete": small_requests.delete,
     "slow-downloads": slowness.slow_downloads,
     "slow-uploads": slowness.slow_uploads,

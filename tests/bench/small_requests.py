@@ -1,4 +1,4 @@
-"""Cases of small requests: show, list, create and delete, each over 16 connections."""
+"""Cases of small requests: show, list, create, patch and delete, each over 16 connections."""
 
 from __future__ import annotations
 
@@ -88,6 +88,35 @@ def _create(arena: Arena, server: Server) -> dict[str, float]:
         method="POST",
         path="/v2/images",
         body=json.dumps(images.DOCUMENT),
+        seconds=arena.options.seconds,
+    )
+    with Watch(server.process.pid) as watch:
+        rate, outcome = load.hammer(order)
+    figures = _figures(rate, watch, len(outcome.latencies))
+    return {**figures, "refused": sum(outcome.failures.values())}
+
+
+def patch(arena: Arena) -> Case:
+    """PATCH of one name after the other, of images with two properties and a tag."""
+    return Case(
+        name="patch",
+        title="Patch, 16 connections",
+        measures=_WRITING,
+        goals=_NONE_REFUSED,
+        contestants=tuple(Contestant(server.name, partial(_patch, arena, server)) for server in arena.services(1, 2)),
+    )
+
+
+def _patch(arena: Arena, server: Server) -> dict[str, float]:
+    enough = int(arena.options.seconds * (100 if server.name == "glance" else 3000))
+    paths = tuple(f"/v2/images/{identifier}" for identifier in images.seed(server, enough, "queued"))
+    change = [{"op": "replace", "path": "/name", "value": "renamed {number}"}]
+    order = Order(
+        port=server.port,
+        method="PATCH",
+        paths=paths,
+        body=json.dumps(change),
+        content_type="application/openstack-images-v2.1-json-patch",
         seconds=arena.options.seconds,
     )
     with Watch(server.process.pid) as watch:
