@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from glancetx.access.open import stranger
+from glancetx.access.shared_tokens import Remembered, SharedTokens
 from glancetx.config.settings import TokenSettings
 from glancetx.domain.context import RequestContext
 from glancetx.interfaces import HeaderReader, IAuthenticator
@@ -41,7 +42,7 @@ class TokenAuthenticator:
     Equal tokens that come together are validated once. A token that is remembered is good although Keystone is down;
     with any other one the caller is told to come again, and never that the token is bad. Tokens are remembered under a
     keyed digest. *is_admin* decides who is an administrator (the policy rule ``context_is_admin``); *anonymous*: who
-    has no valid token may read. *clock* tells seconds since the epoch.
+    has no valid token may read. *clock* tells seconds since the epoch. *shared* remembers for other processes, too.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class TokenAuthenticator:
         is_admin: Callable[[RequestContext], bool],
         *,
         anonymous: bool = False,
+        shared: SharedTokens | None = None,
     ) -> None:
+        self._shared = shared
         self.challenge = f'Keystone uri="{settings.www_authenticate_uri}"'
         self._settings, self._keystone, self._clock = settings, keystone, clock
         self._is_admin, self._anonymous = is_admin, anonymous
@@ -118,19 +121,38 @@ class TokenAuthenticator:
 
     async def _validate(self, digest: bytes, token: str, allow_expired: bool) -> _Known | None:
         try:
-            facts = await self._keystone.validate(token, allow_expired=allow_expired)
+            found = await self._remembered(token) or await self._validated(token, allow_expired)
         finally:
             self._asking.pop((digest, allow_expired), None)
         self._known.pop(digest, None)
-        if facts is None:
+        if found is None:
             return None
-        known = _Known(facts, self._clock.seconds() + self._settings.cache_time, self._values(facts))
+        known = _Known(found.facts, found.until, self._values(found.facts))
         if self._settings.cache_time <= 0:
             return known
         while len(self._known) >= REMEMBER_AT_MOST:
             del self._known[next(iter(self._known))]
         self._known[digest] = known
         return known
+
+    async def _remembered(self, token: str) -> Remembered | None:
+        """What another process was told by Keystone, not too long ago."""
+        if self._shared is None or self._settings.cache_time <= 0:
+            return None
+        found = await self._shared.get(token)
+        now = self._clock.seconds()
+        return found if found is not None and now < min(found.until, found.facts.expires_at) else None
+
+    async def _validated(self, token: str, allow_expired: bool) -> Remembered | None:
+        """What Keystone says now; None if the token is not valid."""
+        facts = await self._keystone.validate(token, allow_expired=allow_expired)
+        if facts is None:
+            return None
+        seconds = self._settings.cache_time
+        found = Remembered(facts, self._clock.seconds() + seconds)
+        if self._shared is not None and seconds >= 1:
+            await self._shared.keep(token, found, int(seconds))
+        return found
 
     def _values(self, facts: TokenFacts) -> dict[str, Any]:
         roles = frozenset(role.lower() for role in facts.roles)

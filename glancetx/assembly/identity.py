@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ from twisted.logger import Logger
 
 from glancetx.access.open import OpenAuthenticator
 from glancetx.access.policy import Policy
-from glancetx.config.settings import AccessSettings, TokenSettings
+from glancetx.config.settings import AccessSettings, MemcachedSettings, TokenSettings
 from glancetx.domain.errors import ConfigurationError
 from glancetx.interfaces import IAuthenticator
 from glancetx.runtime.threads import Threads
 
 if TYPE_CHECKING:
+    from glancetx.access.shared_tokens import SharedTokens
     from glancetx.keystone import Keystone
+    from glancetx.outgoing.memcached import Memcached
 
 _log = Logger()
 
@@ -78,5 +81,21 @@ def _keystone(settings: TokenSettings, policy: Policy, reactor: Any, *, anonymou
     account = settings.keystone
     connections = Connections(reactor, account.tls, account.timeout, account.retries)
     keystone = Keystone(account, connections.exchange, reactor)
-    tokens = TokenAuthenticator(settings, keystone, reactor, policy.is_admin, anonymous=anonymous)
-    return Identity(tokens, keystone, close=connections.close)
+    tokens = partial(TokenAuthenticator, settings, keystone, reactor, policy.is_admin, anonymous=anonymous)
+    if settings.memcached is None:
+        return Identity(tokens(), keystone, close=connections.close)
+    shared, memcached = _shared(settings.memcached, reactor)
+
+    async def close() -> None:
+        await memcached.close()
+        await connections.close()
+
+    return Identity(tokens(shared=shared), keystone, close=close)
+
+
+def _shared(settings: MemcachedSettings, reactor: Any) -> tuple[SharedTokens, Memcached]:
+    from glancetx.access.shared_tokens import Seal, SharedTokens
+    from glancetx.outgoing.memcached import Memcached
+
+    memcached = Memcached(reactor, settings.servers, settings.patience, settings.rest)
+    return SharedTokens(memcached, Seal(settings.strategy, settings.secret.encode())), memcached

@@ -6,18 +6,22 @@ The names, types and defaults are those of keystonemiddleware and of keystoneaut
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
 from oslo_config import cfg
 
-from glancetx.config.settings import ClientTlsSettings, Credentials, KeystoneSettings, TokenSettings
+from glancetx.config.settings import ClientTlsSettings, Credentials, KeystoneSettings, MemcachedSettings, TokenSettings
 from glancetx.domain.errors import ConfigurationError
 
 GROUP: Final = "keystone_authtoken"
 DEFAULT_TIMEOUT: Final = 30.0  # seconds, where http_connect_timeout is not set; Glance would wait for ever
 NO_EFFECT: Final = "Accepted, and of no effect: "
-UNUSED: Final = f"{NO_EFFECT}tokens are kept in memory, and not in memcached; "
+UNUSED: Final = f"{NO_EFFECT}each memcached has one connection; "
+REFUSED: Final = "Not supported: with memcached_servers it does not start; "
+
+_ADDRESS: Final = re.compile(r"unix:.+|(?:inet6?:)?(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 
 # An account at Keystone; these options are also read from other groups.
 ACCOUNT: Final = [
@@ -76,27 +80,36 @@ KEYSTONE_AUTHTOKEN: Final = [
     cfg.StrOpt("auth_version", help=f"{NO_EFFECT}it is 3."),
     cfg.StrOpt("cache", help=f"{NO_EFFECT}there is no WSGI environment."),
     cfg.StrOpt("enforce_token_bind", default="permissive", help=f"{NO_EFFECT}Keystone binds no tokens any more."),
-    cfg.ListOpt("memcached_servers", deprecated_name="memcache_servers", help=f"{UNUSED}servers to keep tokens in."),
+    cfg.ListOpt(
+        "memcached_servers",
+        deprecated_name="memcache_servers",
+        help="Servers in which processes share what they know of tokens: host:port.",
+    ),
     cfg.StrOpt(
         "memcache_security_strategy",
         default="None",
         choices=("None", "MAC", "ENCRYPT"),
         ignore_case=True,
-        help=f"{UNUSED}how what is kept there is protected.",
+        help="Whether what is there is signed, or encrypted as well, by memcache_secret_key.",
     ),
-    cfg.StrOpt("memcache_secret_key", secret=True, help=f"{UNUSED}by which key."),
-    cfg.BoolOpt("memcache_tls_enabled", default=False, help=f"{UNUSED}TLS."),
+    cfg.StrOpt("memcache_secret_key", secret=True, help="What is there is signed or encrypted by this."),
+    cfg.BoolOpt("memcache_tls_enabled", default=False, help=f"{REFUSED}TLS."),
     cfg.StrOpt("memcache_tls_cafile", help=f"{UNUSED}TLS."),
     cfg.StrOpt("memcache_tls_certfile", help=f"{UNUSED}TLS."),
     cfg.StrOpt("memcache_tls_keyfile", help=f"{UNUSED}TLS."),
     cfg.StrOpt("memcache_tls_allowed_ciphers", help=f"{UNUSED}TLS."),
-    cfg.IntOpt("memcache_pool_dead_retry", default=300, help=f"{UNUSED}seconds until a dead server is tried again."),
+    cfg.IntOpt(
+        "memcache_pool_dead_retry",
+        default=300,
+        min=0,
+        help="Seconds until a server that does not answer is tried again.",
+    ),
     cfg.IntOpt("memcache_pool_maxsize", default=10, help=f"{UNUSED}connections."),
-    cfg.IntOpt("memcache_pool_socket_timeout", default=3, help=f"{UNUSED}seconds."),
+    cfg.IntOpt("memcache_pool_socket_timeout", default=3, min=1, help="Seconds a server has to answer."),
     cfg.IntOpt("memcache_pool_unused_timeout", default=60, help=f"{UNUSED}seconds."),
     cfg.IntOpt("memcache_pool_conn_get_timeout", default=10, help=f"{UNUSED}seconds."),
     cfg.BoolOpt("memcache_use_advanced_pool", default=True, help=f"{UNUSED}which client."),
-    cfg.BoolOpt("memcache_sasl_enabled", default=False, help=f"{UNUSED}SASL."),
+    cfg.BoolOpt("memcache_sasl_enabled", default=False, help=f"{REFUSED}SASL."),
     cfg.StrOpt("memcache_username", help=f"{UNUSED}SASL."),
     cfg.StrOpt("memcache_password", secret=True, help=f"{UNUSED}SASL."),
 ]
@@ -133,6 +146,28 @@ def token_settings(conf: Any) -> TokenSettings:
         service_token_roles=frozenset(group.service_token_roles),
         service_token_roles_required=group.service_token_roles_required,
         service_type=group.service_type or "image",
+        memcached=_memcached(group),
+    )
+
+
+def _memcached(group: Any) -> MemcachedSettings | None:
+    """:raises ConfigurationError: if it cannot be had as it is wanted."""
+    if not group.memcached_servers:
+        return None
+    for name in ("memcache_tls_enabled", "memcache_sasl_enabled"):
+        if group[name]:
+            raise ConfigurationError(f"[{GROUP}] {name}: not supported; use memcache_security_strategy = ENCRYPT")
+    if group.memcache_security_strategy != "None" and not group.memcache_secret_key:
+        raise ConfigurationError(f"[{GROUP}] memcache_secret_key is not set")
+    for server in group.memcached_servers:
+        if not _ADDRESS.fullmatch(server):
+            raise ConfigurationError(f"[{GROUP}] memcached_servers = {server}: not host:port")
+    return MemcachedSettings(
+        servers=tuple(group.memcached_servers),
+        strategy=group.memcache_security_strategy,
+        secret=group.memcache_secret_key or "",
+        patience=group.memcache_pool_socket_timeout,
+        rest=float(group.memcache_pool_dead_retry),
     )
 
 

@@ -202,6 +202,20 @@ class KeystoneSettings:
 
 
 @frozen(kw_only=True)
+class MemcachedSettings:
+    """Where what is known of tokens is shared. *strategy*: ``None``, ``MAC`` or ``ENCRYPT``, with *secret*.
+
+    *patience*: seconds for an answer; *rest*: for which a server that gave none is let alone.
+    """
+
+    servers: tuple[str, ...]
+    strategy: str = "None"
+    secret: str = field(default="", repr=False)
+    patience: int = 3
+    rest: float = 300.0
+
+
+@frozen(kw_only=True)
 class TokenSettings:
     """How Keystone's tokens are judged. *cache_time*: seconds for which a token is not validated again; 0: none."""
 
@@ -211,6 +225,7 @@ class TokenSettings:
     service_token_roles: frozenset[str] = frozenset({"service"})
     service_token_roles_required: bool = True
     service_type: str = "image"  # ours, in access rules
+    memcached: MemcachedSettings | None = None
 
 
 @frozen(kw_only=True)

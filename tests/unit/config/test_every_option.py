@@ -55,6 +55,8 @@ FILES: Final[list[Groups]] = [
     {},
     keystone(ACCOUNT),
     keystone(APPLICATION),
+    keystone({**ACCOUNT, "memcached_servers": "h:1", "memcache_secret_key": "k"}),
+    keystone({**ACCOUNT, "memcached_servers": "h:1", "memcache_secret_key": "k", "memcache_security_strategy": "MAC"}),
     limits(ACCOUNT),
     limits(APPLICATION),
     STORE,
