@@ -471,4 +471,33 @@ LISTS = [
     get(at("x")),
 ]  # fmt: skip
 
-METADEFS = [*SCHEMAS, *REFUSED, *NAMESPACE, *OBJECTS, *PROPERTIES, *TAGS, *ASSOCIATIONS, *LISTS]
+# A slash in a URL separates, also one that is quoted: what has one in its name cannot be addressed.
+LINKS = {"body": "links are quoted"}
+SLASHES = [
+    create("a/b", visibility="public", differs=LINKS | {"location": "links are quoted"}),
+    create("s", visibility="public"),
+    post(at("s", "objects"), {"name": "o/p"}, differs=LINKS),
+    post(at("s", "objects"), {"name": "o"}),
+    post(at("s", "properties"), {"name": "p/q", "title": "t", "type": "string"}),
+    post(at("s", "resource_types"), {"name": "r/s"}),
+    post(at("s", "tags"), {"tags": [{"name": "t/u"}]}),
+    *(
+        Ask(method, f"{NAMESPACES}/{path}")
+        for path in (
+            "a%2Fb",
+            "a/b",
+            "a%252Fb",
+            "s/objects/o%2Fp",
+            "s/properties/p%2Fq",
+            "s/tags/t%2Fu",
+            "s/objects%2Fo",
+        )
+        for method in ("GET", "DELETE")
+    ),
+    get(f"{NAMESPACES}/s%2Fobjects", differs=LINKS),
+    *(get(f"{NAMESPACES}/{path}") for path in ("s%2Fobjects%2Fo", "s/", "s%2F", "%2F", "a%2fb/tags")),
+    post(f"{NAMESPACES}/s/tags/v%2Fw"),
+    delete(f"{NAMESPACES}/s/resource_types/r%2Fs"),
+]
+
+METADEFS = [*SCHEMAS, *REFUSED, *NAMESPACE, *OBJECTS, *PROPERTIES, *TAGS, *ASSOCIATIONS, *LISTS, *SLASHES]
