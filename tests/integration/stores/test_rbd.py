@@ -344,7 +344,7 @@ async def test_nothing_answers(ceph: Ceph, tmp_path: Any) -> None:
 @pytest_twisted.ensureDeferred
 async def test_stands_still(ceph: Ceph) -> None:
     """A cluster that stops to answer ends what is under way; when it is back, so is the store, and nothing is left."""
-    async with opened(ceph, timeout=2) as store:
+    async with opened(ceph, timeout=4) as store:
         url = (await keep(store, CONTENT)).url
         source, recorder = await store.get(url), Recorder(limit=1)
         receiving = Deferred.fromCoroutine(recorder.receive(source))
