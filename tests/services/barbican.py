@@ -105,7 +105,7 @@ class RealBarbican:
             self._process = subprocess.Popen(
                 command, cwd=self._folder, env=_plain(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not self._answers():
             assert self._process.poll() is None, (self._folder / "log").read_text()
             assert time.monotonic() < deadline, (self._folder / "log").read_text()
