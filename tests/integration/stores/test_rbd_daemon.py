@@ -1,4 +1,4 @@
-"""A daemon that keeps its images in Ceph, and is killed; what it left is put right after a restart.
+"""A daemon that keeps its images in Ceph; when it is killed, what it left is put right after a restart.
 
 ``GLANCETX_EVERY_POINT=1`` tries every step, else a few are.
 """
@@ -84,4 +84,35 @@ def test_killed_in_delete(daemon: Daemon, ceph: Ceph) -> None:
     expect_death(daemon)
     daemon.start()
     becomes(lambda: show(daemon, image_id) is None)
+    assert ceph.objects() == []
+
+
+def test_documented_store(daemon: Daemon, ceph: Ceph) -> None:
+    """The store that docs/stores.md shows keeps images beside another one; administrators see which cluster it is."""
+    text = (Path(__file__).parents[3] / "docs" / "stores.md").read_text().partition("## Ceph RBD")[2]
+    shown = text.partition("```ini\n")[2].partition("```")[0].replace("/etc/ceph/ceph.conf", str(ceph.config))
+    config = daemon.folder / "glance-api.conf"
+    config.write_text(
+        f"[DEFAULT]\nenabled_backends = block:rbd, files:file\n[database]\nconnection = sqlite:///{daemon.folder}/db.sqlite\n"
+        f"[glance_store]\ndefault_backend = block\n[files]\nfilesystem_store_datadir = {daemon.images}\n{shown}"
+    )
+    daemon.start()
+    image_id = create(daemon)
+    path = f"/v2/images/{image_id}/file"
+    assert daemon.call("PUT", path, CONTENT, Content_Type=DATA)[0] == 204
+    assert daemon.call("GET", path) == (200, CONTENT)
+    assert daemon.call("GET", path, Range="bytes=9-300000") == (206, CONTENT[9:300_001])
+    details = json.loads(daemon.call("GET", "/v2/info/stores/detail")[1])["stores"][0]
+    assert details["type"] == "rbd"
+    assert details["properties"] == {
+        "chunk_size": 8 * 1024 * 1024,
+        "pool": "images",
+        "thin_provisioning": False,
+        "fsid": ceph.fsid,
+    }
+    with ceph.pool() as pool:
+        ceph.rbd.RBD().clone(pool, image_id, "snap", pool, "child", features=1)
+        assert daemon.call("DELETE", f"/v2/images/{image_id}")[0] == 409
+        ceph.rbd.RBD().remove(pool, "child")
+    assert daemon.call("DELETE", f"/v2/images/{image_id}")[0] == 204
     assert ceph.objects() == []
