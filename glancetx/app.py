@@ -307,6 +307,7 @@ class ImageService(MultiService):
             process=self._process,
             leases=leases,
             copy=self.imports.copy,
+            caching=self._caching,
             multiple=self._multiple,
         ).build()
         self._serves = background
@@ -314,7 +315,6 @@ class ImageService(MultiService):
         census = Census(self._engine)
         reporter = Reporter(reactor, census, self._process.id, self._metrics, self._pools(), self.statuses)
         self._background: list[PeriodicService] = [*self.background.running, reporter]
-        self._background += self._caching.periodic
         self.probes = ProbesRoom(settings.middleware.health, self._files)
         self._requests = Ongoing()
         entries = configured_entries(settings.stores) if stores is None else given_entries(stores)

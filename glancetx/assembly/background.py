@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
+from glancetx.assembly.caching import CacheParts
 from glancetx.config.settings import Settings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.copies import Copies
@@ -44,18 +45,20 @@ class Background:
     replicator: Replicator
     scrubber: Scrubber
     placer: Placer
+    caching: Sequence[PeriodicService]
     running: Sequence[PeriodicService]
 
     @property
     def works(self) -> dict[str, PeriodicService]:
         """Those whose `run_once` a command may call, by name."""
-        works = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer)
+        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer)
+        works: Sequence[PeriodicService] = (*own, *self.caching)
         return {work.name_of_work: work for work in works}
 
 
 @frozen(kw_only=True)
 class BackgroundBuilder:
-    """Builds them; *copy* begins copies of an image."""
+    """Builds them; *copy* begins copies of an image, *caching* has those that look after the image cache."""
 
     settings: Settings
     reactor: Any
@@ -70,6 +73,7 @@ class BackgroundBuilder:
     process: Process
     leases: Leases
     copy: Copy
+    caching: CacheParts
     multiple: bool
 
     def build(self) -> Background:
@@ -82,8 +86,9 @@ class BackgroundBuilder:
         placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
         led = self._led(auditor, replicator, scrubber, placer)
         leaders = [Leader(self.reactor, self.leases, work.name_of_work, work) for work in led]
-        running = (presence, reaper, unstager, *leaders)
-        return Background(presence, reaper, unstager, auditor, replicator, scrubber, placer, running)
+        running = (presence, reaper, unstager, *leaders, *self.caching.periodic)
+        caching = self.caching.services
+        return Background(presence, reaper, unstager, auditor, replicator, scrubber, placer, caching, running)
 
     def _led(
         self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer

@@ -20,7 +20,17 @@ from glancetx.services.periodic import PeriodicService
 if TYPE_CHECKING:
     from glancetx.app import ImageService
 
-WORKS: Final = ("auditor", "cleaner", "prefetcher", "pruner", "reaper", "replicator", "scrubber", "unstager")
+WORKS: Final = (
+    "auditor",
+    "cleaner",
+    "placer",
+    "prefetcher",
+    "pruner",
+    "reaper",
+    "replicator",
+    "scrubber",
+    "unstager",
+)
 REFRESH: Final = 0.5
 
 

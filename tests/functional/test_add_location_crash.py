@@ -55,6 +55,7 @@ RIGHT, WRONG = hashlib.sha256(CONTENT).hexdigest(), "0" * 64
     ("point", "digest"),
     [
         ("location.begun", None),
+        ("location.processing", None),
         ("location.attached", None),
         ("location.attached", RIGHT),
         ("location.hashed", RIGHT),

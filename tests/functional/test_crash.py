@@ -18,8 +18,6 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from tests.functional.test_cache_crash import FILLING, REMOVING
-from tests.functional.test_import_crash import POINTS
 from tests.ports import free_port
 from tests.running import DATA, Daemon
 
@@ -89,9 +87,10 @@ def check_image(daemon: Daemon, image_id: str) -> None:
 
 
 def test_all_points_are_tried() -> None:
-    """A failpoint that is added to the code must be added here."""
+    """A failpoint that is added to the code must be named in one of the tests of crashes."""
     written = {name for path in PACKAGE.rglob("*.py") for name in re.findall(r'\breach\("([^"]+)"\)', path.read_text())}
-    assert written == {*UPLOAD, *DELETE, *REPAIR, *SCRUB, *RECOVERY, *FIRST_START, *POINTS, *FILLING, *REMOVING}
+    tried = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*crash*.py"))
+    assert {name for name in written if f'"{name}"' not in tried} == set()
 
 
 @pytest.mark.parametrize("point", UPLOAD)
