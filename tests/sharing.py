@@ -17,7 +17,7 @@ SHARED: Final = {
     r"^tests/integration/test_(keystone|barbican|regions)": "Keystone, Ceph",
     r"^tests/integration/stores/test_(swift_keystone|glance_store|rbd)": "Keystone, Ceph",
     r"^tests/integration/stores/test_(s3|swift)": "Swift, moto",
-    r"^tests/integration/stores/test_vmware": "vCenter",
+    r"^tests/integration/stores/test_(vmware|several)": "vCenter",
 }
 
 LONGEST_FIRST: Final = (

@@ -13,13 +13,12 @@ from twisted.internet.defer import Deferred
 
 from glancetx.config.store_settings import MIB
 from glancetx.domain.errors import Conflict, StoreFull, StoreUnavailable, StoreWriteDenied
-from glancetx.outgoing.client import Patience
 from glancetx.stores.uri import datastore_place
 from glancetx.stores.vmware import VmwareStore
 from glancetx.testing.fakes import Recorder, ScriptedSource
 from glancetx.testing.stores import keep, new_attempt, new_id, read, the_reactor
 from tests.integration.stores.test_vmware import settings_for, store_of
-from tests.services.faults import Fault, Faults
+from tests.services.faults import Fault, Faults, patience_in
 from tests.services.vcsim import Vcenter
 
 CONTENT = os.urandom(12 * MIB + 5)
@@ -39,12 +38,12 @@ class Broken:
 
 
 @pytest_twisted.async_yield_fixture
-async def broken(vcenter: Vcenter) -> AsyncIterator[Broken]:
+async def broken(vcenter: Vcenter, request: pytest.FixtureRequest) -> AsyncIterator[Broken]:
     """A store that has logged in."""
     faults = Faults(the_reactor(), f"https://{vcenter.host}", vcenter.files)
     url = await faults.start()
     settings = settings_for(vcenter, host=url.removeprefix("https://"), cafile=None, insecure=True)
-    store = store_of(settings, Patience(connect=5.0, answer=1.0, stall=0.7))
+    store = store_of(settings, patience_in(request.node.name))
     await store.delete((await keep(store, b"makes the folder")).url)
     faults.requests.clear()
     yield Broken(store, faults, vcenter)
