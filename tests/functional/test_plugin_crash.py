@@ -28,7 +28,7 @@ def compressed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("disk")
     (folder / "raw").write_bytes(DISK)
     command = [program("qemu-img"), "convert", "-f", "raw", "-O", "qcow2", "raw", "qcow2"]
-    subprocess.run(command, cwd=folder, check=True, timeout=60)
+    subprocess.run(command, cwd=folder, check=True, timeout=300)
     return gzip.compress((folder / "qcow2").read_bytes(), 1)
 
 

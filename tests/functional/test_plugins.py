@@ -72,7 +72,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
 
 
 def qemu_img(folder: Path, *arguments: str) -> None:
-    subprocess.run([program("qemu-img"), *arguments], cwd=folder, check=True, timeout=60)
+    subprocess.run([program("qemu-img"), *arguments], cwd=folder, check=True, timeout=300)
 
 
 async def imported(api: Api, data: bytes, body: Any = DIRECT, **values: Any) -> tuple[Any, Any]:

@@ -158,7 +158,7 @@ async def test_tokens_are_described(peer: Peer, connect: Callable[..., Keystone]
     for kind in kinds:
         found = facts[kind]
         assert found is not None
-        assert 3590 < found.expires_at - time.time() < 3601
+        assert 3500 < found.expires_at - time.time() < 3601
         assert (found.user_id is not None, found.user_domain_id) == (True, "default")
         of_project = kind in ("red", "robot")
         assert (found.project_id is not None, found.project_domain_id) == (
@@ -421,9 +421,9 @@ def test_keystone_stops_and_comes_back(cloud: Cloud) -> None:
 def test_tokens_end(cloud: Cloud, keystone: RealKeystone) -> None:
     """An upload outlives its token, and Keystone itself; a service makes an ended token good."""
     keystone.stop()
-    keystone.start(lifetime=4)
+    keystone.start(lifetime=10)
     token = keystone.issue("red")
-    ends = time.time() + 5  # Keystone counts whole seconds
+    ends = time.time() + 11  # Keystone counts whole seconds
     image_id = cloud.create(token)
     connection = cloud.daemon.connection()
     connection.putrequest("PUT", f"{IMAGES}/{image_id}/file")
