@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,8 @@ settings.register_profile(
 settings.load_profile("patient")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the many processes that tests start shall not compile us anew
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # we run in the background, which is not the processes' business
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

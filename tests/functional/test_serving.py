@@ -95,10 +95,8 @@ def downloading(daemon: Daemon, image_id: str) -> Iterator[http.client.HTTPRespo
     connection.sock.settimeout(PATIENCE)
     connection.sock.connect(("127.0.0.1", daemon.port))
     connection.request("GET", f"/v2/images/{image_id}/file")
-    response = connection.getresponse()
-    yield response
-    response.close()
-    connection.close()
+    with closing(connection), closing(connection.getresponse()) as response:
+        yield response
 
 
 @pytest.fixture

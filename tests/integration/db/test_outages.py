@@ -93,9 +93,12 @@ async def test_restart(api: Api, server: DatabaseServer, killed: bool) -> None:
     await wait(traffic.is_well)
     traffic.ended = True
     await gatherResults(running)
-    assert {reply.status for reply in traffic.bad()} == {503}
-    assert all(reply.header("Retry-After") is not None for reply in traffic.bad())
-    if not killed:  # the server of the tests does not wait for the disk
+    away = [reply for reply in traffic.bad() if reply.status == 503]
+    assert away
+    assert all(reply.header("Retry-After") is not None for reply in away)
+    # The server of the tests does not wait for the disk: one that is killed forgets some of what it has said.
+    assert {reply.status for reply in traffic.bad()} <= ({503, 404} if killed else {503})
+    if not killed:
         for image_id in traffic.created:
             assert (await api.show(image_id))["id"] == image_id
 
