@@ -16,7 +16,7 @@ def lacking(what: str) -> NoReturn:
     pytest.skip(f"missing: {what}")
 
 
-def refused(what: str) -> NoReturn:
+def unable(what: str) -> NoReturn:
     """Skip the test, in CI as well: no package gives a right, or another kernel."""
     pytest.skip(f"missing: {what}")
 

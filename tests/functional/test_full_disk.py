@@ -12,7 +12,7 @@ import pytest_twisted
 
 from glancetx.config.settings import FilesystemSettings, StoresSettings
 from glancetx.config.store_settings import MIB
-from tests.needs import program, refused
+from tests.needs import program, unable
 from tests.running import Started, settings_in
 
 
@@ -24,7 +24,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     command = [program("mount"), "-t", "tmpfs", "-o", "size=4m", "glancetx", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        refused(f"the right to mount ({done.stderr.strip()})")
+        unable(f"the right to mount ({done.stderr.strip()})")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
