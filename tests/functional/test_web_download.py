@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from twisted.internet.interfaces import IResolutionReceiver
 from glancetx.config.settings import DownloadSettings, ImagesSettings, ImportSettings, Settings
 from glancetx.domain.addresses import FetchRules
 from glancetx.domain.importing import WEB_DOWNLOAD
+from glancetx.standalone.certificates import CertificateFiles, prepare_certificates
 from glancetx.testing.fakes import until
 from tests.functional.test_import import FixedLimits, ended, nothing_staged, staged, start_import, two_stores
 from tests.hostile import HOSTILE_URLS
 from tests.running import Api, Started, settings_in
+from tests.services.proxy import proxying
 from tests.services.source import Source, serving
 
 CONTENT = os.urandom(700_000)
@@ -273,3 +276,42 @@ async def test_names_that_change(start: Started, tmp_path: Path) -> None:
         assert resolver.asked == 1
         assert canary.requests == []
     await Deferred.fromCoroutine(nothing_staged(api))
+
+
+@pytest_twisted.ensureDeferred
+async def test_authorities(start: Started, tmp_path: Path) -> None:
+    """A server is trusted if it is one of those in the file, and else not; nothing is sent to it then."""
+    files = prepare_certificates(tmp_path / "tls", ["127.0.0.1"])
+    with serving(CONTENT, server_context(files)) as source:
+        trusting = evolve(QUICK, fetch_cafile=files.ca)
+        api = await start(web_settings(tmp_path, source, downloads=trusting))
+        await check_active(api, *await fetched(api, f"{source.url}/x"))
+        number = len(source.requests)
+        other = await start(web_settings(tmp_path, source))
+        _, task, _ = await fetched(other, f"{source.url}/x")
+        assert task["status"] == "failure"
+        assert len(source.requests) == number
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_by_proxy(start: Started, tmp_path: Path, secure: bool) -> None:
+    """The proxy is asked for all of it; where requests may go is judged before."""
+    files = prepare_certificates(tmp_path / "tls", ["127.0.0.1"])
+    with serving(CONTENT, server_context(files) if secure else None) as source, proxying() as proxy:
+        by_proxy = evolve(QUICK, fetch_cafile=files.ca, fetch_proxy=f"http://me:secret@127.0.0.1:{proxy.port}")
+        api = await start(web_settings(tmp_path, source, downloads=by_proxy))
+        await check_active(api, *await fetched(api, f"{source.url}/x"))
+        asked = f"CONNECT 127.0.0.1:{source.port}" if secure else f"GET {source.url}/x"
+        assert proxy.requests == [(asked, "Basic bWU6c2VjcmV0")]
+        assert "proxy-authorization" not in source.requests[-1][1]
+        image_id = await api.create()
+        for url in ("http://10.0.0.1/", "http://127.0.0.2/", "https://127.0.0.1/"):
+            assert (await start_import(api, image_id, asking(url))).status == 400
+        assert len(proxy.requests) == 1
+
+
+def server_context(files: CertificateFiles) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    return context

@@ -9,6 +9,7 @@ another tag), ``lie=N`` (so much more is announced).
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ PIECE = 64 * 1024
 class Source:
     """The server. *content* is what it has; *requests* are those that came, with their headers."""
 
-    def __init__(self, content: bytes, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, content: bytes, tls: ssl.SSLContext | None = None) -> None:
         self.content = content
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.go = threading.Event()  # what hangs ends when this is set
@@ -32,10 +33,12 @@ class Source:
         class Handler(_Handler):
             the_source = source
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
     def start(self) -> None:
@@ -53,13 +56,18 @@ class Source:
 
 
 @contextmanager
-def serving(content: bytes) -> Iterator[Source]:
-    source = Source(content)
+def serving(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[Source]:
+    source = Source(content, tls)
     source.start()
     try:
         yield source
     finally:
         source.stop()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves early is what tests want."""
 
 
 class _Handler(BaseHTTPRequestHandler):
