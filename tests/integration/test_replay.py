@@ -23,7 +23,7 @@ from glancetx.config.loading import load_settings
 from glancetx.web.site import ImageSite
 from tests.integration.replaying import Ask, Side, report
 from tests.integration.scripts import adding, caching, discovery, edge, limits, locations, protections
-from tests.integration.scripts.imports import IMPORTS
+from tests.integration.scripts.imports import FETCHING, IMPORTS
 from tests.integration.scripts.lists import LISTS
 from tests.integration.scripts.records import RECORDS
 from tests.integration.test_limits import register
@@ -128,6 +128,14 @@ async def test_records(play: Play) -> None:
 async def test_imports(play: Play) -> None:
     """Staging, imports and their tasks."""
     found = await play(IMPORTS, more="enabled_import_methods = [glance-direct]")
+    assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_fetching(play: Play) -> None:
+    """Imports by the other methods, as far as nothing has to be fetched for them."""
+    methods = "[glance-direct,web-download,copy-image,glance-download]"
+    found = await play(FETCHING, more=f"enabled_import_methods = {methods}")
     assert not found, told(found)
 
 

@@ -151,3 +151,41 @@ TASKS = [
 ]
 
 IMPORTS = [*STAGING, *IMPORTING, *MISTAKES, *TASKS]
+
+WEB = {"name": "web-download"}
+COPY = {"method": {"name": "copy-image"}}
+REMOTE = {"name": "glance-download"}
+SOME_ID = "00000000-0000-0000-0000-000000000000"
+URLS = (
+    "", "nope", "http://", "file:///etc/passwd", "ftp://example.org/", "http://127.0.0.1/", "http://localhost/",
+    "http://example.org:22/", "http://169.254.169.254/latest", "http://[::1]/",
+)  # fmt: skip
+
+FETCHING = [
+    create(1, **FORMATS),
+    run(1, {"method": WEB}),
+    *(run(1, {"method": {**WEB, "uri": url}}) for url in URLS),
+    create(2),
+    run(2, {"method": {**WEB, "uri": "http://127.0.0.1/"}}),
+    create(3, **FORMATS),
+    stage(3),
+    run(3, {"method": {**WEB, "uri": "http://127.0.0.1/"}}),
+    run(3, {"method": {**REMOTE, "glance_region": "x", "glance_image_id": SOME_ID}}),
+    run(3, {**COPY, "stores": ["cheap"]}),
+    run(3),
+    wait(3),
+    run(3, {"method": {**WEB, "uri": "http://127.0.0.1/"}}),
+    run(1, {"method": REMOTE}),
+    run(1, {"method": {**REMOTE, "glance_region": "x"}}),
+    run(1, {"method": {**REMOTE, "glance_region": "x", "glance_image_id": "nope"}}),
+    run(3, {**COPY, "stores": ["cheap"]}),
+    Ask("POST", f"{item(3)}/import", {**COPY, "stores": ["fast"]}),
+    Ask("POST", f"{item(3)}/import", {**COPY, "stores": ["nope"]}),
+    Ask("POST", f"{item(3)}/import", {**COPY, "stores": ["cheap"], "all_stores": True}),
+    Ask("POST", f"{item(3)}/import", COPY),
+    Ask("POST", f"{item(3)}/import", {**COPY, "stores": ["cheap"]}),
+    wait(3, stores="fast,cheap", os_glance_importing_to_stores=""),
+    Ask("POST", f"{item(3)}/import", {**COPY, "all_stores": True}),
+    Ask("GET", f"{item(3)}/file", caller=OWNER),
+    Ask("GET", "/v2/info/import", caller=OWNER),
+]
