@@ -53,8 +53,8 @@ class Allowance:
     async def finish(self) -> None:
         """All bytes that came are granted, or it raises."""
         if self._held is not None:
-            self._finished = Deferred()
-            await self._finished
+            finished = self._finished = Deferred()
+            await finished
         if self._error is not None:
             raise self._error
 
@@ -69,16 +69,22 @@ class Allowance:
                 await deferLater(self._reactor, PAUSE)
 
     def _go_on(self, _: object) -> None:
-        held, self._held = self._held, None
-        if held is not None:
+        held, finished = self._answered()
+        if held is not None:  # what is released may come at once, and want to be granted, and be the last
             held.callback(None)
-        if self._finished is not None:
-            self._finished.callback(None)
+        if finished is not None:
+            finished.callback(None)
 
     def _fail(self, failure: Failure) -> None:
         self._error = failure.value
-        held, self._held = self._held, None
+        held, finished = self._answered()
         if held is not None:
             held.errback(self._error)
-        if self._finished is not None:
-            self._finished.callback(None)
+        if finished is not None:
+            finished.callback(None)
+
+    def _answered(self) -> tuple[Deferred[None] | None, Deferred[None] | None]:
+        """Who waits for the answer that has come; whoever comes from here on waits for the next one."""
+        waiting = self._held, self._finished
+        self._held = self._finished = None
+        return waiting

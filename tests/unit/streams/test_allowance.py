@@ -141,3 +141,23 @@ async def test_wait_in_vain() -> None:
     time.pump([PAUSE] * 2)
     with pytest.raises(LimitExceeded):
         await done
+
+
+@pytest_twisted.ensureDeferred
+async def test_last_bytes_on_release() -> None:
+    """What comes as soon as the source is released, and is all that was left to come, waits for its own answer."""
+    answers: list[Deferred[int]] = []
+
+    async def grant(needed: int, wanted: int, wait: bool) -> int:
+        answers.append(Deferred())
+        return await answers[-1]
+
+    receiving = Deferred.fromCoroutine(
+        Recorder().receive(Tap(ScriptedSource(bytes(600), bytes(401)), Allowance(Clock(), grant)))
+    )
+    answers[0].callback(1000)
+    assert len(answers) == 2
+    assert not receiving.called
+    answers[1].errback(LimitExceeded("none left"))
+    with pytest.raises(LimitExceeded):
+        await receiving
