@@ -47,6 +47,7 @@ READ_ONLY_ON_CREATE: Final = frozenset(
 READ_ONLY: Final = (READ_ONLY_ON_CREATE - {"stores"}) | {"id", "os_hash_algo", "os_hash_value"}
 RESERVED_ON_CREATE: Final = frozenset({"location", "locations", "deleted", "deleted_at"})
 RESERVED: Final = frozenset({"location", "deleted", "deleted_at"})
+OWN: Final = "os_glance_"  # what properties of the service itself begin with
 ATTRIBUTES: Final = frozenset(
     [
         "name",
@@ -206,10 +207,11 @@ class Catalog:
             raise AttributeForbidden("Owner can't be updated by non admin.")
 
     def _check_limits(self, image: Image) -> None:
-        """:raises LimitExceeded: if there are too many tags or properties (A-069, A-070)."""
+        """:raises LimitExceeded: if there are too many tags, or properties of clients (A-069, A-070)."""
+        properties = [name for name in image.properties if not name.startswith(OWN)]
         limits = (
             ("tags", len(image.tags), self._settings.image_tag_quota),
-            ("properties", len(image.properties), self._settings.image_property_quota),
+            ("properties", len(properties), self._settings.image_property_quota),
         )
         for what, count, limit in limits:
             if 0 <= limit < count:

@@ -240,3 +240,17 @@ def stored_bytes(daemon: Daemon) -> int:
         if not path.is_dir():
             sizes[found.st_ino] = found.st_size
     return sum(sizes.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_properties_of_the_service_itself_do_not_count(start: Started, tmp_path: Path) -> None:
+    """What an import has left beside as many properties as are allowed does not keep an image from being changed."""
+    api = await start(settings_in(tmp_path, images=ImagesSettings(image_property_quota=1)))
+    image_id = await api.create(mine="x")
+    left = (
+        "INSERT INTO image_properties (image_id, name, value, created_at, deleted)"
+        " VALUES (?, 'os_glance_failed_import', 'a', '2026-01-01', 0)"
+    )
+    await api.service._engine.interact(lambda c: c.exec_driver_sql(left, (image_id,)) and None)
+    assert (await api.patch(image_id, {"op": "replace", "path": "/name", "value": "y"})).status == 200
+    assert (await api.patch(image_id, {"op": "add", "path": "/second", "value": "y"})).status == 413
