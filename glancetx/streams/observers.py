@@ -18,7 +18,7 @@ from glancetx.streams.interfaces import IObserver
 from glancetx.streams.sinks import CHUNK_COST
 
 HOP: Final = 256 * 1024  # bytes worth a thread hop
-BEHIND: Final = 1 * 1024 * 1024  # bytes that may wait for an observer
+BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
 
 
 @implementer(IObserver)
