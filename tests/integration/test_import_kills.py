@@ -20,13 +20,15 @@ import pytest
 from attrs import define, field
 
 from tests.running import DATA, PATIENCE, Daemon
+from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.mariadb import MariaDb
 from tests.services.source import Source, serving
 
 KILLS = int(os.environ.get("GLANCETX_KILLS", "3"))
 CONTENT = os.urandom(6 * 1024 * 1024)
-METHODS = ("glance-direct", "web-download", "copy-image")
+METHODS = ("glance-direct", "web-download", "copy-image", "glance-download")
 STORES = ("fast", "cheap")
+THERE = "RegionKills"
 
 
 @define
@@ -36,6 +38,8 @@ class Nodes:
     daemons: list[Daemon]
     folder: Path
     source: Source
+    token: str
+    remote: str  # the image in the other region
     asked: dict[str, str] = field(factory=dict)
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
@@ -43,7 +47,9 @@ class Nodes:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
-                status, answer = random.choice(self.daemons).call(method, path, body, **headers)
+                status, answer = random.choice(self.daemons).call(
+                    method, path, body, X_Auth_Token=self.token, **headers
+                )
             except OSError:
                 continue
             if status < 500:
@@ -62,6 +68,8 @@ class Nodes:
         document: dict[str, Any] = {"method": named, "all_stores": True}
         if method == "web-download":
             named["uri"] = f"{self.source.url}/x?rate=8000000"
+        elif method == "glance-download":
+            named |= {"glance_region": THERE, "glance_image_id": self.remote}
         else:
             place = "stage" if method == "glance-direct" else "file"
             self.call("PUT", f"/v2/images/{image_id}/{place}", CONTENT, Content_Type=DATA)
@@ -78,6 +86,7 @@ class Nodes:
         ended = tasks[-1]["status"] if tasks else "not begun"
         if ended == "failure":
             assert tasks[-1]["message"]
+            assert self.asked[image_id] == "glance-download"  # whose token dies with the process that knows it
         if ended == "success":
             assert (image["status"], set(image["stores"].split(","))) == ("active", set(STORES))
             assert image["os_glance_failed_import"] == image["os_glance_importing_to_stores"] == ""
@@ -100,9 +109,46 @@ class Nodes:
         return {name: {path.name for path in Path(self.folder, name).iterdir()} for name in (*STORES, "staging")}
 
 
+def authenticating(keystone: RealKeystone) -> str:
+    return f"""
+        [paste_deploy]
+        flavor = keystone
+        [keystone_authtoken]
+        www_authenticate_uri = {keystone.url}
+        auth_url = {keystone.url}
+        auth_type = password
+        username = glance
+        password = {PASSWORD}
+        user_domain_name = Default
+        project_name = service
+        project_domain_name = Default
+    """
+
+
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
+def there(keystone: RealKeystone, tmp_path: Path) -> Iterator[Daemon]:
+    """An image service of another region."""
+    (tmp_path / "there").mkdir()
+    daemon = Daemon(tmp_path / "there")
+    daemon.configure(authenticating(keystone))
+    daemon.start()
+    keystone.add_endpoint("image", daemon.url, THERE)
+    yield daemon
+    daemon.stop()
+
+
+def remote_image(there: Daemon, token: str) -> str:
+    document = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
+    image_id = str(json.loads(there.call("POST", "/v2/images", document, X_Auth_Token=token)[1])["id"])
+    path = f"/v2/images/{image_id}/file"
+    assert there.call("PUT", path, CONTENT, X_Auth_Token=token, Content_Type=DATA)[0] == 204
+    return image_id
+
+
+@pytest.fixture
+def nodes(keystone: RealKeystone, there: Daemon, tmp_path: Path) -> Iterator[Nodes]:
     server = MariaDb()
+    token = keystone.issue("admin")
     with serving(CONTENT) as source:
         daemons = []
         try:
@@ -114,6 +160,7 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
                 daemons[-1].configure(f"""
                     [DEFAULT]
                     enabled_backends = fast:file, cheap:file
+                    enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]
                     [database]
                     connection = {server.url("kills")}
                     [glance_store]
@@ -126,10 +173,11 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
                     filesystem_store_datadir = {tmp_path}/staging
                     [import_filtering_opts]
                     allowed_hosts = 127.0.0.1
-                    allowed_ports = {source.port}
+                    allowed_ports = {source.port},{there.port}
                 """)
+                daemons[-1].configure(authenticating(keystone))
                 daemons[-1].start()
-            yield Nodes(daemons, tmp_path, source)
+            yield Nodes(daemons, tmp_path, source, token, remote_image(there, token))
         finally:
             for daemon in daemons:
                 daemon.stop()
