@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sqlalchemy import Connection, and_, or_, select, update
 
 from glancetx.db.claims import add_claim, drop_claim
@@ -41,9 +41,12 @@ class PendingDeletes:
         """What was deleted *age* seconds ago or earlier; about *limit* locations, those of an image together."""
         return await self._engine.read(_due, self._now(), timedelta(seconds=age), limit)
 
-    async def begin(self, claim: Claim) -> bool:
-        """Note that the data of the claim's image are being removed; False if somebody else is at it."""
-        return await self._engine.interact(_begin, claim)
+    async def begin(self, claim: Claim, doomed: Doomed) -> Doomed:
+        """Note that data of the claim's image are being removed: what still waits of *doomed*, which is returned.
+
+        Nothing, and no claim, if all of it was restored meanwhile, or somebody else is at it.
+        """
+        return await self._engine.interact(_begin, claim, doomed)
 
     async def scrubbed(self, location: Location) -> None:
         """The data of this location is gone."""
@@ -52,14 +55,6 @@ class PendingDeletes:
     async def end(self, claim: Claim) -> bool:
         """Let go of the image, which is deleted if none of its data waits any more; tells whether it is."""
         return await self._engine.ensure(_end, claim, self._now())
-
-    async def restore(self, image_id: str) -> None:
-        """Make a deleted image active again, with all that was deleted with it.
-
-        :raises ImageNotFound: if there is none.
-        :raises Conflict: if it does not wait for the scrubber, or the scrubber is at it or was there already.
-        """
-        await self._engine.interact(restore, image_id)
 
 
 def _due(connection: Connection, now: datetime, age: timedelta, limit: int) -> list[Doomed]:
@@ -82,13 +77,18 @@ def _due(connection: Connection, now: datetime, age: timedelta, limit: int) -> l
     return [Doomed(image_id, tuple(locations)) for image_id, locations in found.items()]
 
 
-def _begin(connection: Connection, claim: Claim) -> bool:
+def _begin(connection: Connection, claim: Claim, doomed: Doomed) -> Doomed:
     # The image's row is ours until the commit, so nobody restores it meanwhile.
     connection.execute(update(images).where(images.c.id == claim.image_id).values(updated_at=images.c.updated_at))
     if connection.execute(select(claims.c.id).where(claims.c.image_id == claim.image_id)).first() is not None:
-        return False
-    add_claim(connection, claim)
-    return True
+        return evolve(doomed, locations=())
+    table = image_locations
+    mine = select(table.c.id).where(table.c.image_id == claim.image_id, table.c.status == PENDING_DELETE)
+    waiting = set(connection.execute(mine).scalars())
+    left = evolve(doomed, locations=tuple(each for each in doomed.locations if each.id in waiting))
+    if left.locations:
+        add_claim(connection, claim)
+    return left
 
 
 def _scrubbed(connection: Connection, location: Location, now: datetime) -> None:
@@ -105,7 +105,11 @@ def _end(connection: Connection, claim: Claim, now: datetime) -> bool:
 
 
 def restore(connection: Connection, image_id: str) -> None:
-    """Within a transaction: as `PendingDeletes.restore`."""
+    """Within a transaction: make a deleted image active again, with all that was deleted with it.
+
+    :raises ImageNotFound: if there is none.
+    :raises Conflict: if it does not wait for the scrubber, or the scrubber is at it or was there already.
+    """
     now = utc_now()
     row = connection.execute(select(images.c.status, images.c.deleted_at).where(images.c.id == image_id)).first()
     if row is None:

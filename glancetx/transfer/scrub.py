@@ -28,7 +28,8 @@ class Scrubs:
         says so. An image whose scrubbing has begun cannot be restored.
         """
         claim = Claim(id=uuid.uuid4().hex, kind=SCRUB, image_id=doomed.image_id, store="", process=self._process)
-        if not await self._pending.begin(claim):
+        doomed = await self._pending.begin(claim, doomed)
+        if not doomed.locations:
             return False
         reach("scrub.begun")
         try:

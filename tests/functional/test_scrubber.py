@@ -15,8 +15,10 @@ import pytest_twisted
 from attrs import evolve
 
 from glancetx.config.settings import FilesystemSettings, ScrubSettings, StoresSettings
+from glancetx.db.scrub import PendingDeletes, restore
 from glancetx.domain.context import service_context
 from glancetx.domain.image import Location
+from glancetx.transfer.scrub import Scrubs
 from tests.functional.test_crash import CONTENT, SCRUB, create, files, show, upload
 from tests.running import Api, Daemon, Started, settings_in
 
@@ -66,6 +68,23 @@ async def test_scrub_time(start: Started, tmp_path: Path) -> None:
     await delete(api, image_id)
     assert await api.service.background.scrubber.run_once() == 0
     assert api.stored() == [image_id]
+
+
+@pytest_twisted.ensureDeferred
+async def test_restored_just_before_its_turn(start: Started, tmp_path: Path) -> None:
+    """What was restored after the scrubber had looked, and before it came, keeps its data."""
+    api = await start(settings_in(tmp_path, scrub=DELAYED))
+    image_id = await api.create()
+    await api.upload(image_id, b"0123456789")
+    await delete(api, image_id)
+    engine = api.service._engine
+    pending = PendingDeletes(engine)
+    (doomed,) = await pending.due(0, 10)
+    await engine.interact(restore, image_id)
+    assert not await Scrubs(pending, api.service._stores, api.service._process.id).scrub(doomed)
+    assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"0123456789"
+    await delete(api, image_id)
+    assert await api.service.background.scrubber.run_once() == 1
 
 
 @pytest_twisted.ensureDeferred
