@@ -8,16 +8,19 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import evolve
+from sqlalchemy import insert
 from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface import implementer
 
 from glancetx.config.settings import ImagesSettings
+from glancetx.db.schema import image_properties
 from glancetx.domain.limits import MIB, Limits
 from glancetx.interfaces import ILimits, INotifier
 from glancetx.testing.fakes import ScriptedSource
@@ -247,10 +250,13 @@ async def test_properties_of_the_service_itself_do_not_count(start: Started, tmp
     """What an import has left beside as many properties as are allowed does not keep an image from being changed."""
     api = await start(settings_in(tmp_path, images=ImagesSettings(image_property_quota=1)))
     image_id = await api.create(mine="x")
-    left = (
-        "INSERT INTO image_properties (image_id, name, value, created_at, deleted)"
-        " VALUES (?, 'os_glance_failed_import', 'a', '2026-01-01', 0)"
+    left = insert(image_properties).values(
+        image_id=image_id,
+        name="os_glance_failed_import",
+        value="a",
+        created_at=datetime(2026, 1, 1),
+        deleted=False,
     )
-    await api.service._engine.interact(lambda c: c.exec_driver_sql(left, (image_id,)) and None)
+    await api.service._engine.interact(lambda c: c.execute(left) and None)
     assert (await api.patch(image_id, {"op": "replace", "path": "/name", "value": "y"})).status == 200
     assert (await api.patch(image_id, {"op": "add", "path": "/second", "value": "y"})).status == 413
