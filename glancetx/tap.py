@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +222,15 @@ class Binding(Service):
 
 
 def settled(tell: Callable[[], None]) -> None:
-    """What is in memory now stays: keep the garbage collector from looking at it again with every few requests."""
+    """What is in memory now stays: keep the garbage collector from looking at it again with every few requests.
+
+    What starting took beyond that goes back to the kernel.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
     tell()
 
 
