@@ -20,7 +20,7 @@ import click
 from attrs import evolve
 from rich.console import Console
 
-from tests.bench import caching, list_scale, slowness, small_requests, starting, transfers
+from tests.bench import caching, list_scale, nodes, slowness, small_requests, starting, transfers
 from tests.bench.arena import Arena, Case, Options
 from tests.bench.processes import BenchFailure
 from tests.bench.report import CaseResult, machine, show, write_json
@@ -50,8 +50,9 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "slow-downloads": slowness.slow_downloads,
     "slow-uploads": slowness.slow_uploads,
     "start": starting.start,
+    "nodes": nodes.nodes,
 }
-ON_REQUEST = ("list-10000", "list-scale")
+ON_REQUEST = ("list-10000", "list-scale", "nodes")
 QUICK: dict[str, Any] = {
     "size": 64 * 1024**2,
     "total": 512 * 1024**2,
