@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IBodyProducer
-from zope.interface import implementer
 
 from glancetx.cache.files import CacheFolder, Draft
 from glancetx.domain.cached import Content
@@ -23,7 +22,7 @@ from glancetx.domain.errors import CacheLost, DataCorrupt, StoreError
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.streams import Digest, Intake, Tap
-from glancetx.streams.pulled import Gate
+from glancetx.streams.pulled import PulledSource
 from glancetx.streams.sources import PIECE
 
 POLL: Final = 0.05
@@ -227,63 +226,32 @@ async def close_in(threads: Threads, close: Callable[[], None]) -> None:
         close()
 
 
-@implementer(IBodyProducer)
-class Follower:
+class Follower(PulledSource):
     """Delivers a file while it grows, at the consumer's pace. Reads happen in *threads*, a piece at a time.
 
     The reader has joined; it leaves when this is over, whether it was started or not.
     """
 
     def __init__(self, growing: Growing, threads: Threads) -> None:
-        self.length = growing.total
+        super().__init__(growing.total)
         self._growing, self._threads = growing, threads
-        self._gate = Gate()
-        self._done: Deferred[None] | None = None
-        self._running: Deferred[None] | None = None
-        self._stopped = self._leaving = False
 
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        done = self._done = Deferred(lambda _: self.stopProducing())
-        self._running = Deferred.fromCoroutine(self._send(consumer))
-        self._running.addCallbacks(lambda _: self._end(None), lambda failure: self._end(failure.value))
-        return done
-
-    def pauseProducing(self) -> None:
-        self._gate.close()
-
-    def resumeProducing(self) -> None:
-        self._gate.open()
-
-    def stopProducing(self) -> None:
-        if self._stopped:
-            return
-        self._stopped, self._done = True, None
-        if self._running is None:
-            Deferred.fromCoroutine(self._growing.leave())
-        elif not self._leaving:
-            self._running.cancel()
-
-    async def _send(self, consumer: IConsumer) -> None:
+    async def send(self, consumer: IConsumer) -> None:
         at = ready = 0
         try:
-            while at < self.length and not self._stopped:
+            while at < self.length:
                 if ready <= at:
                     ready = await self._growing.reached(at)
-                await self._gate.passing()
+                await self.gate.passing()
                 piece = await self._threads.run(os.pread, self._growing.descriptor, min(PIECE, ready - at), at)
                 if not piece:
                     raise CacheLost("The cached file has become shorter")
                 at += len(piece)
-                await self._gate.passing()
+                await self.gate.passing()
                 consumer.write(piece)
         finally:
-            self._leaving = True
-            await self._growing.leave()
+            self.closing = True
+            await self.release()
 
-    def _end(self, error: BaseException | None) -> None:
-        self._stopped = True
-        done, self._done = self._done, None
-        if done is not None and error is None:
-            done.callback(None)
-        elif done is not None:
-            done.errback(error)
+    async def release(self) -> None:
+        await self._growing.leave()

@@ -57,16 +57,21 @@ ACCOUNT: Final = [
     cfg.StrOpt("default_domain_name", help="The same by name."),
 ]
 
-KEYSTONE_AUTHTOKEN: Final = [
+# Such an account, and how we connect to that Keystone.
+KEYSTONE: Final = [
     *ACCOUNT,
     cfg.StrOpt("auth_section", help="Group in which the account is described, if not in this one."),
-    cfg.StrOpt("www_authenticate_uri", help="Public URL of Keystone, told to clients who have to log in."),
-    cfg.StrOpt("interface", default="internal", help="Which endpoint of Keystone's catalog we use."),
     cfg.StrOpt("region_name", help="Region of Keystone's endpoint."),
     cfg.StrOpt("cafile", help="PEM file of the authorities that Keystone's certificate needs; unset: the system's."),
     cfg.StrOpt("certfile", help="PEM file of a certificate that we show to Keystone."),
     cfg.StrOpt("keyfile", help="PEM file of its key; unset: it is in certfile."),
     cfg.BoolOpt("insecure", default=False, help="Do not verify Keystone's certificate."),
+]
+
+KEYSTONE_AUTHTOKEN: Final = [
+    *KEYSTONE,
+    cfg.StrOpt("www_authenticate_uri", help="Public URL of Keystone, told to clients who have to log in."),
+    cfg.StrOpt("interface", default="internal", help="Which endpoint of Keystone's catalog we use."),
     cfg.IntOpt("http_connect_timeout", min=1, help="Seconds a request to Keystone may take; unset: 30."),
     cfg.IntOpt("http_request_max_retries", default=3, min=0, help="How often connecting is tried again."),
     cfg.IntOpt("token_cache_time", default=300, help="Seconds for which a token is not validated again; -1: none."),
@@ -185,21 +190,31 @@ def keystone_settings(conf: Any, name: str) -> KeystoneSettings:
     :raises ConfigurationError: if something is missing.
     """
     group = conf[name]
-    account = group.auth_section or name
-    if account != name:
-        conf.register_opts(ACCOUNT, group=account)
     return KeystoneSettings(
-        credentials=credentials(conf[account], account, group.www_authenticate_uri),
+        credentials=account(conf, name, group.www_authenticate_uri),
         interface=group.interface,
         region_name=group.region_name or None,
-        tls=ClientTlsSettings(
-            cafile=_path(group.cafile),
-            certfile=_path(group.certfile),
-            keyfile=_path(group.keyfile),
-            insecure=group.insecure,
-        ),
+        tls=client_tls(group),
         timeout=float(group.http_connect_timeout or DEFAULT_TIMEOUT),
         retries=group.http_request_max_retries,
+    )
+
+
+def account(conf: Any, name: str, otherwise: str | None = None) -> Credentials:
+    """The account that the group *name* describes, or the group it names (`credentials`)."""
+    described = conf[name].auth_section or name
+    if described != name:
+        conf.register_opts(ACCOUNT, group=described)
+    return credentials(conf[described], described, otherwise)
+
+
+def client_tls(group: Any) -> ClientTlsSettings:
+    """How the Keystone of a group is connected to by TLS."""
+    return ClientTlsSettings(
+        cafile=_path(group.cafile),
+        certfile=_path(group.certfile),
+        keyfile=_path(group.keyfile),
+        insecure=group.insecure,
     )
 
 

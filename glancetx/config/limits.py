@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 from oslo_config import cfg
 
-from glancetx.config.identity import ACCOUNT, DEFAULT_TIMEOUT, credentials
-from glancetx.config.settings import ClientTlsSettings, KeystoneSettings, LimitSettings
+from glancetx.config.identity import DEFAULT_TIMEOUT, KEYSTONE, account, client_tls
+from glancetx.config.settings import KeystoneSettings, LimitSettings
 from glancetx.domain.errors import ConfigurationError
 
 GROUP: Final = "oslo_limit"
 INTERFACES: Final = ("public", "internal", "admin", "publicURL", "internalURL", "adminURL")
 
 OSLO_LIMIT: Final = [
-    *ACCOUNT,
+    *KEYSTONE,
     cfg.StrOpt("endpoint_id", help="Id of our endpoint in Keystone, whose service and region have the limits."),
     cfg.StrOpt("endpoint_service_type", help="Type of our service there, if endpoint_id is not set."),
     cfg.StrOpt("endpoint_service_name", help="Name of our service there, if endpoint_id is not set."),
@@ -26,13 +25,7 @@ OSLO_LIMIT: Final = [
         choices=INTERFACES,
         help="Interface of our endpoint there, if endpoint_id is not set.",
     ),
-    cfg.StrOpt("auth_section", help="Group in which the account is described, if not in this one."),
     cfg.ListOpt("valid_interfaces", help="Which endpoints of Keystone we use; the first counts; unset: public."),
-    cfg.StrOpt("region_name", help="Region of Keystone's endpoint."),
-    cfg.StrOpt("cafile", help="PEM file of the authorities that Keystone's certificate needs; unset: the system's."),
-    cfg.StrOpt("certfile", help="PEM file of a certificate that we show to Keystone."),
-    cfg.StrOpt("keyfile", help="PEM file of its key; unset: it is in certfile."),
-    cfg.BoolOpt("insecure", default=False, help="Do not verify Keystone's certificate."),
     cfg.IntOpt("timeout", min=1, help="Seconds a request to Keystone may take; unset: 30."),
 ]
 
@@ -61,22 +54,10 @@ def limit_settings(conf: Any) -> LimitSettings | None:
 
 
 def _keystone(conf: Any, group: Any) -> KeystoneSettings:
-    account = group.auth_section or GROUP
-    if account != GROUP and account not in conf:
-        conf.register_opts(ACCOUNT, group=account)
     return KeystoneSettings(
-        credentials=credentials(conf[account], account),
+        credentials=account(conf, GROUP),
         interface=next(iter(group.valid_interfaces or ()), "public").removesuffix("URL"),
         region_name=group.region_name or None,
-        tls=ClientTlsSettings(
-            cafile=_path(group.cafile),
-            certfile=_path(group.certfile),
-            keyfile=_path(group.keyfile),
-            insecure=group.insecure,
-        ),
+        tls=client_tls(group),
         timeout=float(group.timeout or DEFAULT_TIMEOUT),
     )
-
-
-def _path(value: str | None) -> Path | None:
-    return Path(value) if value else None
