@@ -307,6 +307,7 @@ class ImageService(MultiService):
             process=self._process,
             leases=leases,
             copy=self.imports.copy,
+            cache=self.cache,
             caching=self._caching,
             multiple=self._multiple,
         ).build()

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from glancetx.assembly.caching import CacheParts
+from glancetx.cache.cache import ImageCache
 from glancetx.config.settings import Settings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.copies import Copies
@@ -23,7 +24,7 @@ from glancetx.services.periodic import PeriodicService
 from glancetx.services.placer import Copy, Placer
 from glancetx.services.presence import Presence
 from glancetx.services.reaper import Reaper
-from glancetx.services.replicator import Replicator
+from glancetx.services.replicator import Mender, Replicator
 from glancetx.services.scrubber import Scrubber
 from glancetx.services.unstager import Unstager
 from glancetx.stores.registry import Stores
@@ -43,6 +44,7 @@ class Background:
     unstager: Unstager
     auditor: Auditor
     replicator: Replicator
+    mender: Mender | None
     scrubber: Scrubber
     placer: Placer
     caching: Sequence[PeriodicService]
@@ -52,13 +54,14 @@ class Background:
     def works(self) -> dict[str, PeriodicService]:
         """Those whose `run_once` a command may call, by name."""
         own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer)
-        works: Sequence[PeriodicService] = (*own, *self.caching)
+        mender = [] if self.mender is None else [self.mender]
+        works: Sequence[PeriodicService] = (*own, *mender, *self.caching)
         return {work.name_of_work: work for work in works}
 
 
 @frozen(kw_only=True)
 class BackgroundBuilder:
-    """Builds them; *copy* begins copies of an image, *caching* has those that look after the image cache."""
+    """Builds them; *copy* begins copies of an image, *caching* has those that look after the image *cache*."""
 
     settings: Settings
     reactor: Any
@@ -73,6 +76,7 @@ class BackgroundBuilder:
     process: Process
     leases: Leases
     copy: Copy
+    cache: ImageCache | None
     caching: CacheParts
     multiple: bool
 
@@ -81,14 +85,17 @@ class BackgroundBuilder:
         reaper = Reaper(self.reactor, self.claims, self.recovery, self.images, self.settings.stuck_after)
         unstager = Unstager(self.reactor, self.staging, self.images, self.claims)
         auditor = Auditor(self.reactor, self.copies, self.stores, self.hashing, self.settings.audit)
-        replicator = self._replicator()
+        repairs = self._repairs()
+        replicator = Replicator(self.reactor, self.copies, repairs)
+        mender = None if self.cache is None else Mender(self.reactor, self.copies, repairs)
+        mends = [mender] if mender is not None and self.settings.audit.repair_rate else []
         scrubber = self._scrubber()
         placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
         led = self._led(auditor, replicator, scrubber, placer)
         leaders = [Leader(self.reactor, self.leases, work.name_of_work, work) for work in led]
-        running = (presence, reaper, unstager, *leaders, *self.caching.periodic)
+        running = (presence, reaper, unstager, *leaders, *mends, *self.caching.periodic)
         caching = self.caching.services
-        return Background(presence, reaper, unstager, auditor, replicator, scrubber, placer, caching, running)
+        return Background(presence, reaper, unstager, auditor, replicator, mender, scrubber, placer, caching, running)
 
     def _led(
         self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer
@@ -103,10 +110,9 @@ class BackgroundBuilder:
         if audit.repair_rate:
             yield replicator
 
-    def _replicator(self) -> Replicator:
+    def _repairs(self) -> Repairs:
         throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
-        repairs = Repairs(self.copies, self.stores, self.recovery, self.hashing, throttle, self.process.id)
-        return Replicator(self.reactor, self.copies, repairs)
+        return Repairs(self.copies, self.stores, self.recovery, self.hashing, throttle, self.process.id, self.cache)
 
     def _scrubber(self) -> Scrubber:
         pending = PendingDeletes(self.engine)

@@ -86,17 +86,21 @@ class ImageCache:
         content = content_of(image)
         if image.status != ACTIVE or content is None or content.algorithm not in hashlib.algorithms_available:
             return None
-        try:
-            hit = await self._open_whole(content, offset, length)
-        except OSError as error:
-            self._log.warn("the cache cannot be read: {error}", error=error.strerror)
-            return None
+        hit = await self._opened(content, offset, length)
         if hit is not None:
             self._run(self.index.hit(image.id))
             return hit
         if (offset, length) != (0, content.size):
             return None
         return await self._follow(content, open_data)
+
+    async def whole(self, content: Content) -> IBodyProducer | None:
+        """A source of all of the cached file, if it was found to be *content* when it was written; nothing is filled.
+
+        It delivers what is in the file now: who needs to be sure compares once more. As long as it is open the file is
+        not pruned; and also if it is removed, the source has it. It must be started or stopped.
+        """
+        return await self._opened(content, 0, content.size)
 
     async def fetch(self, image: Image, open_data: OpenData) -> bool:
         """Put the image into the cache; True if it is there in the end.
@@ -221,6 +225,13 @@ class ImageCache:
                 removed += await self.unqueue(image_id)
         return removed
 
+    async def _opened(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
+        try:
+            return await self._open_whole(content, offset, length)
+        except OSError as error:
+            self._log.warn("the cache cannot be read: {error}", error=error.strerror)
+            return None
+
     async def _open_whole(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
         opened = self._folder.opened(content.image_id)
         async with undone_by(self._files.run, opened.close):
@@ -235,7 +246,7 @@ class ImageCache:
             return None
         await close_in(self._files, opened.close)
         if opened.size != content.size:
-            await self._condemn(content)
+            await self.condemn(content)
         return None
 
     def _is_verified(self, opened: Opened, content: Content) -> bool:
@@ -248,14 +259,15 @@ class ImageCache:
         try:
             await Tap(FileSource(self._files, opened.descriptor, 0, opened.size), digest).startProducing(Discard())
             if digest.hexdigest != content.digest.lower():
-                await self._condemn(content)
+                await self.condemn(content)
                 return
             self._known[content.image_id] = (opened.identity, content.mark)
             await self._files.run(verified, self._folder.whole(content.image_id), opened.identity, content.mark)
         finally:
             self._comparing.discard(content.image_id)
 
-    async def _condemn(self, content: Content) -> None:
+    async def condemn(self, content: Content) -> None:
+        """The whole file was read and is not *content*: it is not served any more, and kept among the invalid ones."""
         self._log.error("image {image}: the cached file is not what it should be", image=content.image_id)
         await self._files.run(self._folder.condemn, content.image_id)
         await self.index.remove(content.image_id)

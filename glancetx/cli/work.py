@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WORKS: Final = (
     "auditor",
     "cleaner",
+    "mender",
     "placer",
     "prefetcher",
     "pruner",

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
+from glancetx.db.images import hold
 from glancetx.db.own_schema import claims, copies
 from glancetx.db.schema import image_locations, images
 from glancetx.domain.claim import Claim
@@ -177,6 +178,7 @@ def _doubt(connection: Connection, image_id: str, location_ids: Sequence[int], d
 
 
 def _begin_repair(connection: Connection, copy: Copy, claim: Claim) -> bool:
+    hold(connection, copy.image_id)  # of several processes that want to remake it, one comes first
     damaged = select(copies.c.state).where(*_undisturbed(copy))
     if connection.execute(damaged).scalar() not in (CORRUPT, MISSING):
         return False

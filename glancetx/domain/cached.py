@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from glancetx.domain.copy import Copy
 from glancetx.domain.image import Image
 
 CLEAR_CACHE: Final = "cache"
@@ -56,6 +57,13 @@ def content_of(image: Image) -> Content | None:
     if not image.size or not algorithm or not digest:
         return None
     return Content(image_id=image.id, size=image.size, algorithm=algorithm, digest=digest)
+
+
+def content_of_copy(copy: Copy) -> Content | None:
+    """The same of a copy of an image's data."""
+    if not copy.size or not copy.algorithm or not copy.digest:
+        return None
+    return Content(image_id=copy.image_id, size=copy.size, algorithm=copy.algorithm, digest=copy.digest)
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""The replicator: remakes copies that the auditor found damaged."""
+"""The replicator: remakes copies that the auditor found damaged. The mender: those of which a node has the data."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ class Replicator(PeriodicService):
             done += await self._try(copy)
         return done
 
+    async def _repair(self, copy: Copy) -> bool:
+        return await self._repairs.repair(copy)
+
     def status(self) -> dict[str, Any]:
         return super().status() | {"repaired": self.repaired}
 
     async def _try(self, copy: Copy) -> bool:
         try:
-            remade = await self._repairs.repair(copy)
+            remade = await self._repair(copy)
         except Exception:
             self._log.failure("image {image}: a copy could not be remade, to be tried again", image=copy.image_id)
             return False
@@ -51,3 +54,13 @@ class Replicator(PeriodicService):
                 location=copy.location.id,
             )
         return remade
+
+
+class Mender(Replicator):
+    """Does the same from the image cache of its node, which nobody else can read; so every process of a node has one.
+
+    It helps where no copy is left that is sound. Of several that want to remake the same copy one does.
+    """
+
+    async def _repair(self, copy: Copy) -> bool:
+        return await self._repairs.repair_from_cache(copy)

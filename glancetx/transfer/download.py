@@ -41,7 +41,7 @@ _log = Logger()
 
 @frozen
 class Copies:
-    """The copies of one image's data, best first."""
+    """The copies of one image's data, best first; those that are known to be corrupt are not among them."""
 
     image: Image
     _locations: tuple[Location, ...]
@@ -74,7 +74,7 @@ class Copies:
         self, copies: deque[Location], used: list[Location], offset: int, length: int
     ) -> IBodyProducer:
         """Take copies from the left until one can be opened, which is added to those *used*."""
-        failure: ImageServiceError = StoreUnavailable("There is no other copy of the data")
+        failure: ImageServiceError = self._damaged() if not used and not copies else _no_more()
         while copies:
             location = copies.popleft()
             try:
@@ -87,12 +87,20 @@ class Copies:
         raise failure
 
     async def find_size(self) -> int:
-        """What the best store says; only old databases leave it open. :raises NoData: if nothing is there."""
+        """What the best store says; only old databases leave it open.
+
+        :raises NoData: if nothing is there. :raises StoreUnavailable: if all copies are corrupt.
+        """
+        if not self._locations:
+            raise self._damaged()
         best = self._locations[0]
         try:
             return await self._stores.for_location(best).size(best.url)
         except DataNotFound as error:
             raise NoData("The data is not there") from error
+
+    def _damaged(self) -> StoreUnavailable:
+        return StoreUnavailable(f"The stored data of image {self.image.id} is damaged")
 
     async def _open(self, location: Location, offset: int, length: int) -> IBodyProducer:
         source = await self._stores.for_location(location).get(location.url, offset, length)
@@ -139,7 +147,7 @@ class Download:
         async def reopen(delivered: int) -> IBodyProducer:
             nonlocal left
             if left:
-                raise StoreUnavailable("There is no other copy of the data")
+                raise _no_more()
             left = True
             return await self._copies.open(delivered, self.size - delivered)
 
@@ -175,7 +183,6 @@ class Downloads:
         :raises NoData: while there is none.
         :raises ImageNotFound, Forbidden: as A-110 says.
         :raises Invalid: if *prefer* names a store that is not there.
-        :raises StoreUnavailable: if the auditor found every copy corrupt.
         """
         image = await self._images.get(context, image_id)
         if image.status == DEACTIVATED and not context.is_admin:
@@ -203,8 +210,6 @@ class Downloads:
         known = await self._audited.known(image.locations)
         usable = [each for each in image.locations if each.id not in known or known[each.id].state != CORRUPT]
         locations = tuple(self._stores.by_weight(usable, prefer))
-        if not locations:
-            raise StoreUnavailable(f"The stored data of image {image.id} is damaged")
         sound = {location_id: what.since for location_id, what in known.items()}
         return Copies(image, locations, self._stores, self._proofs, sound)
 
@@ -214,3 +219,7 @@ class Downloads:
         for name in prefer:
             if name not in self._stores.identifiers:
                 raise Invalid(f"Store '{name}' is not configured.")
+
+
+def _no_more() -> StoreUnavailable:
+    return StoreUnavailable("There is no other copy of the data")

@@ -1,14 +1,18 @@
-"""Remaking a damaged copy from a sound one."""
+"""Remaking a damaged copy from a sound one, or from the file that the image cache of this node has."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from twisted.logger import Logger
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from glancetx.cache.cache import ImageCache
 from glancetx.db.copies import Copies
+from glancetx.domain.cached import content_of_copy
 from glancetx.domain.claim import REPAIR, Claim
 from glancetx.domain.copy import SOUND, Copy
 from glancetx.domain.errors import DataNotFound, StoreUnavailable
@@ -17,13 +21,17 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
-from glancetx.streams import IObserver, Tap, Throttle
+from glancetx.streams import Discard, IObserver, Tap, Throttle
 from glancetx.transfer.examine import Comparison, Examiner
 from glancetx.transfer.recovery import Recovery
 
+Open = Callable[[], Awaitable[IBodyProducer]]
+
 
 class Repairs:
-    """Remakes copies. What is written is compared on the way: wrong bytes are never published."""
+    """Remakes copies, from others or from what *cache* has.
+
+    What is written is compared on the way: wrong bytes are never published."""
 
     def __init__(
         self,
@@ -33,23 +41,43 @@ class Repairs:
         hashing: Threads,
         throttle: Throttle,
         process: str,
+        cache: ImageCache | None = None,
     ) -> None:
         self._copies, self._stores, self._recovery = copies, stores, recovery
         self._hashing, self._throttle, self._process = hashing, throttle, process
+        self._cache = cache
         self._examiner = Examiner(stores, hashing, throttle)
         self._log = Logger()
 
     async def repair(self, copy: Copy) -> bool:
-        """Remake a damaged copy; False if there is no sound one, or somebody works on the image just now.
+        """Remake a damaged copy; False if there is nothing sound, or somebody works on the image just now.
 
         The damaged data is removed only after a sound copy was read whole. Killed or cancelled anywhere, the copy
         is at worst still damaged, and is remade the next time.
 
         :raises StoreError: if the store does not take it.
         """
-        origin = await self._find_sound(copy)
-        if origin is None:
+        sister = await self._find_sound(copy)
+        if sister is None:
+            return await self.repair_from_cache(copy)
+        location = sister.location
+        return await self._remake(copy, lambda: self._stores.for_location(location).get(location.url))
+
+    async def repair_from_cache(self, copy: Copy) -> bool:
+        """As `repair`, from the whole file in the image cache of this node; False if there is none that is right."""
+        source = await self._find_cached(copy)
+        if source is None:
             return False
+
+        async def opened() -> IBodyProducer:
+            return source
+
+        try:
+            return await self._remake(copy, opened)
+        finally:
+            source.stopProducing()
+
+    async def _remake(self, copy: Copy, open_data: Open) -> bool:
         store = self._stores.for_location(copy.location)
         claim = Claim(
             id=uuid.uuid4().hex, kind=REPAIR, image_id=copy.image_id, store=store.identifier, process=self._process
@@ -61,7 +89,7 @@ class Repairs:
             with suppress(DataNotFound):
                 await store.delete(copy.location.url)
             reach("repair.removed")
-            stored = await self._write(copy, origin, store, claim)
+            stored = await self._write(copy, await open_data(), store, claim)
             reach("repair.stored")
             if await self._copies.end_repair(copy, claim, stored.url):
                 return True
@@ -83,9 +111,32 @@ class Repairs:
             )
         return None
 
-    async def _write(self, copy: Copy, origin: Copy, store: IStore, claim: Claim) -> Stored:
+    async def _find_cached(self, copy: Copy) -> IBodyProducer | None:
+        """A source of the cached file, which was just read whole; as long as it is open the file does not go away."""
+        content = content_of_copy(copy)
+        if self._cache is None or content is None:
+            return None
+        source = await self._cache.whole(content)
+        if source is None:
+            return None
+        sound = False
+        try:
+            if (first := await self._cache.whole(content)) is not None:
+                sound = await self._is_sound(copy, first)
+                if not sound:
+                    await self._cache.condemn(content)
+        finally:
+            if not sound:
+                source.stopProducing()
+        return source if sound else None
+
+    async def _is_sound(self, copy: Copy, source: IBodyProducer) -> bool:
         comparison = Comparison(copy, self._hashing)
-        source = await self._stores.for_location(origin.location).get(origin.location.url)
+        await Tap(source, *comparison.observers, self._throttle).startProducing(Discard())
+        return comparison.finding.state == SOUND
+
+    async def _write(self, copy: Copy, source: IBodyProducer, store: IStore, claim: Claim) -> Stored:
+        comparison = Comparison(copy, self._hashing)
         checked = Tap(Tap(source, *comparison.observers, self._throttle), _Proof(comparison))
         stored: Stored = await store.add(copy.image_id, checked, claim.id)
         return stored

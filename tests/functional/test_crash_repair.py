@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.functional.test_audit import flip
-from tests.functional.test_crash import REPAIR
+from tests.functional.test_crash import REPAIR, create, files
 from tests.running import DATA, Daemon
 
 CONTENT = os.urandom(400_000)
@@ -89,4 +89,40 @@ def test_killed_in_repair(twice: tuple[Daemon, Path, Path], point: str) -> None:
     assert first.read_bytes() == CONTENT
     assert second.read_bytes() == CONTENT
     assert [path.name for folder in (first.parent, second.parent) for path in folder.iterdir()] == [first.name] * 2
+    assert run(daemon, "SELECT id FROM glancetx_claims") == []
+
+
+@pytest.mark.parametrize("point", ["repair.removed", "repair.stored"])
+def test_killed_in_repair_from_the_cache(daemon: Daemon, point: str) -> None:
+    """The cached file, which is all there is, stays; and the next process makes the copy from it."""
+    daemon.configure(
+        f"""
+        [DEFAULT]
+        image_cache_dir = {daemon.folder}/cache
+        worker_self_reference_url = http://here
+        [glancetx]
+        cache_downloads = true
+        cache_interval = 0
+        audit_rate = 0
+        """
+    )
+    daemon.start()
+    image_id = create(daemon)
+    assert daemon.call("PUT", f"/v2/images/{image_id}/file", CONTENT, Content_Type=DATA)[0] == 204
+    assert daemon.call("GET", f"/v2/images/{image_id}/file") == (200, CONTENT)
+    daemon.stop()
+    flip(daemon.images / image_id, 1000)
+    run(
+        daemon,
+        "INSERT INTO glancetx_copies (location_id, image_id, state, audited_at) "
+        "SELECT id, image_id, 'corrupt', created_at FROM image_locations",
+    )
+    daemon.start(GLANCETX_FAILPOINT=point)
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.start()
+    await_states(daemon, ["sound"])
+    assert daemon.call("GET", f"/v2/images/{image_id}/file") == (200, CONTENT)
+    daemon.stop()
+    assert (daemon.images / image_id).read_bytes() == CONTENT
+    assert files(daemon) == [image_id]
     assert run(daemon, "SELECT id FROM glancetx_claims") == []
