@@ -18,6 +18,7 @@ from glancetx.access.protections import Protections
 from glancetx.assembly.background import BackgroundBuilder
 from glancetx.assembly.caching import CacheParts
 from glancetx.assembly.certificates import choose_certificates
+from glancetx.assembly.coordination import choose_leases
 from glancetx.assembly.identity import Identity, choose_identity
 from glancetx.assembly.imports import ImportBuilder
 from glancetx.assembly.limits import Allotment, choose_limits
@@ -35,7 +36,6 @@ from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
-from glancetx.db.leases import Leases
 from glancetx.db.locations import LocationRows
 from glancetx.db.members import Members
 from glancetx.db.migrations import prepare
@@ -64,7 +64,6 @@ from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
-from glancetx.services.leader import Leader
 from glancetx.services.periodic import PeriodicService
 from glancetx.services.pulse import Pulse
 from glancetx.services.reporter import Reporter
@@ -143,7 +142,7 @@ class ImageService(MultiService):
         events = Events(notifier, settings.notifications.disabled)
         self.cache = self._build_cache()
         schema = ImageSchema(settings.images)
-        images, self._claims = Images(self._engine), Claims(self._engine)
+        images, self._claims = Images(self._engine), Claims(self._engine, settings.coordination.lease)
         protections = Protections(settings.access, policy)
         showing = Showing(protections)
         self.locations = Locations(
@@ -292,7 +291,7 @@ class ImageService(MultiService):
         self.following = Following(reactor, images, policy, ImportStates(self._engine))
         definitions = build_metadefs(self._engine, policy, notifier, settings.images)
         self.metadefs, self._metadef_rooms = definitions.namespaces, definitions.rooms
-        leases = self._leases = Leases(self._engine, self._process)
+        leases = self._leases = choose_leases(settings.coordination, reactor, self._engine, self._process)
         self.background = BackgroundBuilder(
             settings=settings,
             reactor=reactor,
@@ -356,11 +355,15 @@ class ImageService(MultiService):
 
     def lead(self, name: str, work: PeriodicService) -> None:
         """From now on, have *work* done here while no other process does it."""
-        Leader(self._reactor, self._leases, name, work).setServiceParent(self)
+        leadership = self.background.leadership
+        leadership.lead(name, work)
+        if leadership.parent is None:
+            leadership.setServiceParent(self)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """What each background service has to tell, by its name; JSON types only."""
-        return {service.name_of_work: service.status() for service in self._background}
+        own = {service.name_of_work: service.status() for service in self._background}
+        return own | self.background.leadership.statuses()
 
     def reconfigure(self, settings: Settings) -> None:
         """Take over the mutable options of *settings*, and what the policy files say now."""
@@ -424,6 +427,7 @@ class ImageService(MultiService):
         if self.cache is not None:
             yield "the image cache", self.cache.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
+        yield "the leases", self._leases.stop
         if self._registered:
             yield "the presence", self.background.presence.retire
         for messenger in self._messengers:

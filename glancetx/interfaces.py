@@ -6,7 +6,7 @@ Whoever implements these runs in the reactor thread and must not block it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +217,32 @@ class ICacheIndex(Interface):
 
     async def nodes(image_id: str) -> Sequence[str]:
         """The URLs of all nodes which have the image. :raises Conflict: if no index knows of other nodes."""
+
+
+@frozen
+class Held:
+    """The leases this process has, and for how many *seconds*, counted from when they were asked for: so long nobody
+    else gets them, as far as clocks agree.
+    """
+
+    names: frozenset[str]
+    seconds: float
+
+
+class ILeases(Interface):
+    """Who of all processes does what only one should do. Every implementation passes the suite of ``tests.leasing``.
+
+    A lease that is not held again in time goes to another process that wants it; so does that of a process that dies.
+    """
+
+    async def hold(names: Collection[str]) -> Held:
+        """Take these leases, or keep them; those that another process has are not among the result.
+
+        :raises CoordinationUnavailable, DatabaseUnavailable: if nobody knows; what was held stays ours for its time.
+        """
+
+    async def release(names: Collection[str]) -> None:
+        """Leave these to others at once; nothing happens to those which are not ours. Raises what `hold` does."""
+
+    async def stop() -> None:
+        """Release what this object uses; to be called once, in the end. Leases that were not released run out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -15,11 +15,11 @@ from glancetx.db.claims import Claims, Process
 from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
-from glancetx.db.leases import Leases
 from glancetx.db.scrub import PendingDeletes
+from glancetx.interfaces import ILeases
 from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
-from glancetx.services.leader import Leader
+from glancetx.services.leader import Leadership
 from glancetx.services.periodic import PeriodicService
 from glancetx.services.placer import Copy, Placer
 from glancetx.services.presence import Presence
@@ -34,12 +34,18 @@ from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.staging import StagingArea
 
+RENEWALS: Final = 4.5
+"""How often in the length of a lease a process says that it lives."""
 
-@frozen
+
+@frozen(kw_only=True)
 class Background:
-    """Every background service, whether settings let it run or not; *running* are those that do, under leaders."""
+    """Every background service, whether settings let it run or not; *running* are those that do, but for those which
+    *leadership* runs where their lease is held.
+    """
 
     presence: Presence
+    leadership: Leadership
     reaper: Reaper
     unstager: Unstager
     auditor: Auditor
@@ -74,14 +80,15 @@ class BackgroundBuilder:
     recovery: Recovery
     hashing: Threads
     process: Process
-    leases: Leases
+    leases: ILeases
     copy: Copy
     cache: ImageCache | None
     caching: CacheParts
     multiple: bool
 
     def build(self) -> Background:
-        presence = Presence(self.reactor, self.claims, self.process)
+        lease = self.settings.coordination.lease
+        presence = Presence(self.reactor, self.claims, self.process, lease / RENEWALS)
         reaper = Reaper(self.reactor, self.claims, self.recovery, self.images, self.settings.stuck_after)
         unstager = Unstager(self.reactor, self.staging, self.images, self.claims)
         auditor = Auditor(self.reactor, self.copies, self.stores, self.hashing, self.settings.audit)
@@ -91,11 +98,22 @@ class BackgroundBuilder:
         mends = [mender] if mender is not None and self.settings.audit.repair_rate else []
         scrubber = self._scrubber()
         placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
-        led = self._led(auditor, replicator, scrubber, placer)
-        leaders = [Leader(self.reactor, self.leases, work.name_of_work, work) for work in led]
-        running = (presence, reaper, unstager, *leaders, *mends, *self.caching.periodic)
-        caching = self.caching.services
-        return Background(presence, reaper, unstager, auditor, replicator, mender, scrubber, placer, caching, running)
+        leadership = Leadership(self.reactor, self.leases, lease)
+        for work in self._led(auditor, replicator, scrubber, placer):
+            leadership.lead(work.name_of_work, work)
+        return Background(
+            presence=presence,
+            leadership=leadership,
+            reaper=reaper,
+            unstager=unstager,
+            auditor=auditor,
+            replicator=replicator,
+            mender=mender,
+            scrubber=scrubber,
+            placer=placer,
+            caching=self.caching.services,
+            running=(presence, reaper, unstager, leadership, *mends, *self.caching.periodic),
+        )
 
     def _led(
         self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer

@@ -101,10 +101,17 @@ def page(facts: Facts) -> Group:
 def _processes(facts: Facts) -> Table:
     table = Table("host", "pid", "lives", "leads", title="Processes", title_justify="left")
     for process in facts.processes:
-        leads = sorted(name for name, holder in facts.leases.items() if holder == process.id)
         lives = "[green]yes" if process.expires_at >= facts.at else "[red]no"
-        table.add_row(process.host, str(process.pid), lives, ", ".join(leads))
+        table.add_row(process.host, str(process.pid), lives, ", ".join(sorted(_led(facts, process))))
     return table
+
+
+def _led(facts: Facts, process: ProcessFacts) -> Iterator[str]:
+    """What the process does for all: by its lease in the database; if it is in etcd, by what the process says."""
+    yield from (name for name, holder in facts.leases.items() if holder == process.id)
+    if process.expires_at >= facts.at:
+        services = process.report.get("services", {})
+        yield from (name for name, told in services.items() if told.get("leads") and name not in facts.leases)
 
 
 def _services(facts: Facts) -> Table:

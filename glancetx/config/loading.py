@@ -18,6 +18,7 @@ from oslo_config import cfg
 
 from glancetx.config.cache import cache_settings
 from glancetx.config.certificates import certificate_settings
+from glancetx.config.coordination import coordination_settings
 from glancetx.config.identity import choose_authentication, token_settings, www_authenticate_uri
 from glancetx.config.ignored import ignored_options
 from glancetx.config.image_properties import CustomProperties, custom_properties
@@ -111,6 +112,7 @@ def load_settings(
         access_log=own.access_log,
         stuck_after=own.stuck_after,
         scrub=pick(ScrubSettings, conf),
+        coordination=coordination_settings(conf),
         cache=cache_settings(conf, pipeline, authentication),
         certificates=certificate_settings(conf),
         notifications=notification_settings(conf),

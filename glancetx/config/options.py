@@ -10,6 +10,7 @@ from oslo_config import cfg, types
 from glancetx.config.cache import IMAGE_CACHE
 from glancetx.config.cache import OWN as OWN_CACHE
 from glancetx.config.certificates import BARBICAN
+from glancetx.config.coordination import COORDINATION
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
 from glancetx.config.limits import OSLO_LIMIT
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
@@ -234,6 +235,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "image_conversion": IMAGE_CONVERSION,
     "inject_metadata_properties": INJECT_METADATA,
     "wsgi": WSGI,
+    "coordination": COORDINATION,
     "paste_deploy": PASTE_DEPLOY,
     "cors": CORS,
     "oslo_middleware": OSLO_MIDDLEWARE,

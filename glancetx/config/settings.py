@@ -292,6 +292,15 @@ class AuditSettings:
 
 
 @frozen(kw_only=True)
+class CoordinationSettings:
+    """How processes agree on who does what one does for all. *lease* in seconds."""
+
+    backend_url: str | None = field(default=None, repr=False)  # None: by the database
+    lease: float = 18.0  # for which a process is taken to live after it last said so
+    namespace: str = "glancetx"
+
+
+@frozen(kw_only=True)
 class ScrubSettings:
     """What becomes of deleted images. Times in seconds."""
 
@@ -445,6 +454,7 @@ class Settings:
     limits: LimitSettings | None = None  # None: ``user_storage_quota`` alone
     audit: AuditSettings = AuditSettings()
     scrub: ScrubSettings = ScrubSettings()
+    coordination: CoordinationSettings = CoordinationSettings()
     access_log: bool = False  # a line for each request
     stuck_after: float = 86400.0  # seconds after which an image that nobody fills is queued again; 0: never
     cache: CacheSettings | None = None

@@ -14,7 +14,7 @@ from attrs import asdict, evolve, field, frozen
 from sqlalchemy import Connection, delete, insert, select, update
 
 from glancetx.db.engine import Engine
-from glancetx.db.own_schema import claims, processes
+from glancetx.db.own_schema import claims, leases, processes
 from glancetx.db.usage import reserve
 from glancetx.domain.claim import Claim
 from glancetx.domain.errors import DatabaseUnavailable
@@ -189,6 +189,7 @@ def _renew(connection: Connection, process: Process, expires_at: datetime) -> No
 
 def _forget(connection: Connection, process_id: str) -> None:
     connection.execute(delete(processes).where(processes.c.id == process_id))
+    connection.execute(delete(leases).where(leases.c.process == process_id))  # if it wakes up, it has to ask again
 
 
 def _orphans(connection: Connection, now: datetime, here: Process, owed: Set[str]) -> list[Claim]:

@@ -351,6 +351,10 @@ class OutcomeUnknown(DatabaseUnavailable):
     """The database was lost while it committed a change: it may have been made, or not."""
 
 
+class CoordinationUnavailable(ImageServiceError):
+    """It cannot be found out now which process holds a lease; it may later."""
+
+
 class LimitsUnavailable(ImageServiceError):
     """What a project may have cannot be found out; it may later."""
 

@@ -1,71 +1,128 @@
-"""What one process does for all: a service that runs only where a lease is held."""
+"""What one process does for all: services that run only where a lease is held."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.application.service import IService
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
-from glancetx.db.claims import LEASE
-from glancetx.db.leases import Leases
-from glancetx.services.periodic import PeriodicService
+from glancetx.domain.errors import CoordinationUnavailable, DatabaseUnavailable
+from glancetx.interfaces import ILeases
+from glancetx.services.periodic import PeriodicService, always
 
-CHECK_EVERY: Final = 5.0
-DOUBT_AFTER: Final = LEASE * 2 / 3
-"""Seconds after which a holder that cannot ask stops working: others may take it for dead soon."""
+CHECKS: Final = 3.6
+"""How often in the length of a lease it is asked for."""
+CERTAIN: Final = 5 / 6
+"""Of the time that a lease is ours for: clocks of hosts may differ by the rest."""
 
 
-class Leader(PeriodicService):
-    """Runs *work* while this process holds the lease *name*, and tries to get it while another one does.
+class Leadership(PeriodicService):
+    """Asks for the leases of all works of this process, with one question, and runs those whose lease it holds.
 
-    When the holder dies, another process takes over within a lease and an interval; if it died on the same host,
-    within an interval.
+    When a holder dies, another process takes over within a lease and a third; if it died on the same host, within a
+    third. A process that cannot ask, or has slept, stops its works before another one may begin; a run does nothing
+    more then (`PeriodicService.permitted`).
     """
 
-    def __init__(
-        self, reactor: IReactorTime, leases: Leases, name: str, work: IService, interval: float = CHECK_EVERY
-    ) -> None:
-        super().__init__(reactor, interval)
-        self.work = work
+    def __init__(self, reactor: IReactorTime, leases: ILeases, lease: float) -> None:
+        super().__init__(reactor, lease / CHECKS)
         self._leases = leases
-        self._name = name
-        self._held_at: float | None = None
+        self._works: dict[str, Leader] = {}
+        self._until = 0.0
+        self._doubt: IDelayedCall | None = None
 
-    @property
-    def name_of_work(self) -> str:
-        return self._name
+    def lead(self, name: str, work: IService) -> None:
+        """From now on, run *work* whenever this process holds the lease *name*."""
+        self._works[name] = Leader(name, work, self.is_certain)
+        self.wake()
 
-    async def run_once(self) -> bool:
-        """Ask for the lease once, and start or stop the work accordingly; tells whether it is ours."""
-        try:
-            held = await self._leases.hold(self._name)
-        except Exception:
-            if self._held_at is not None and self._reactor.seconds() - self._held_at >= DOUBT_AFTER:
-                await self._step_down()
-            raise
-        if not held:
-            await self._step_down()
-            return False
-        if self._held_at is None:
-            self._log.info("this process is the {name} now", name=self._name)
-            self.work.startService()
-        self._held_at = self._reactor.seconds()
-        return True
+    def is_certain(self) -> bool:
+        """Whether what is held is held for sure."""
+        return self._reactor.seconds() < self._until
 
-    def status(self) -> dict[str, Any]:
-        leads = self._held_at is not None
-        work = self.work.status() if leads and isinstance(self.work, PeriodicService) else {}
-        return {**super().status(), **work, "leads": leads}
+    async def run_once(self) -> frozenset[str]:
+        """Ask once, and start and stop the works accordingly; returns what this process holds."""
+        if not self._works:
+            return frozenset()
+        asked = self._reactor.seconds()
+        held = await self._leases.hold(self._works)
+        self._trust(asked + held.seconds * CERTAIN)
+        for name, work in self._works.items():
+            work.settle(wanted=name in held.names and self.is_certain())
+        return held.names
 
-    async def _step_down(self) -> None:
-        if self._held_at is not None:
-            self._held_at = None
-            await maybeDeferred(self.work.stopService)
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """What each work has to tell, by its name, and whether it runs here."""
+        return {name: work.status() for name, work in self._works.items()}
+
+    def _trust(self, until: float) -> None:
+        self._until = until
+        if self._doubt is not None and self._doubt.active():
+            self._doubt.cancel()
+        self._doubt = self._reactor.callLater(max(0.0, until - self._reactor.seconds()), self._pause)
+
+    def _pause(self) -> None:
+        leading = [name for name, work in self._works.items() if work.leads]
+        if leading:
+            self._log.warn("who is to do this is not known any more, so it pauses: {works}", works=", ".join(leading))
+        for work in self._works.values():
+            work.settle(wanted=False)
 
     async def _cancel_run(self) -> None:
         await super()._cancel_run()
-        if self._held_at is not None:
-            await self._step_down()
-            await self._leases.release(self._name)
+        if self._doubt is not None and self._doubt.active():
+            self._doubt.cancel()
+        await DeferredList([work.settle(wanted=False) for work in self._works.values()])
+        if not self._until:
+            return
+        try:
+            await self._leases.release(self._works)
+        except (CoordinationUnavailable, DatabaseUnavailable) as error:
+            self._log.warn("leases could not be given back, so they have to run out: {error}", error=error)
+
+
+class Leader:
+    """One work that runs when it is wanted: never twice at the same time, however slowly it stops."""
+
+    def __init__(self, name: str, work: IService, certain: Callable[[], bool]) -> None:
+        self._log = Logger()
+        self._name, self._work, self._certain = name, work, certain
+        self._wanted = self.leads = False
+        self._changing: list[Deferred[None]] | None = None
+
+    def status(self) -> dict[str, Any]:
+        work = self._work.status() if isinstance(self._work, PeriodicService) else {}
+        return {**work, "leads": self.leads}
+
+    def settle(self, *, wanted: bool) -> Deferred[None]:
+        """Have the work run, or not; fires when that is so."""
+        self._wanted = wanted
+        settled: Deferred[None] = Deferred()
+        if self._changing is not None:
+            self._changing.append(settled)
+        else:
+            self._changing = [settled]
+            ensureDeferred(self._change())
+        return settled
+
+    async def _change(self) -> None:
+        while self._wanted != self.leads:
+            self.leads = self._wanted
+            if self.leads:
+                self._log.info("this process is the {name} now", name=self._name)
+                self._permit(self._certain)
+                self._work.startService()
+            else:
+                await maybeDeferred(self._work.stopService)
+                self._permit(always)  # for whoever has it run once, by a command
+        waiting, self._changing = self._changing or [], None
+        for each in waiting:
+            each.callback(None)
+
+    def _permit(self, permitted: Callable[[], bool]) -> None:
+        if isinstance(self._work, PeriodicService):
+            self._work.permitted = permitted

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -12,12 +13,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+T = TypeVar("T")
+
+
+def always() -> bool:
+    """What is permitted to a service that needs no lease."""
+    return True
+
 
 class PeriodicService(Service):
     """Calls `run_once` at the start and then every *interval* seconds, give or take a tenth (the jitter).
 
     Runs never overlap: a long one delays the next. An error is logged, and the next tick comes. Stopping cancels the
-    run under way and waits for it to end.
+    run under way and waits for it to end. Where *permitted* is False no run begins, and one under way is cancelled
+    instead of taking its next step.
     """
 
     def __init__(self, reactor: IReactorTime, interval: float) -> None:
@@ -26,7 +35,9 @@ class PeriodicService(Service):
         self._interval = interval
         self._loop = LoopingCall(self._tick)
         self._loop.clock = reactor
+        self.permitted: Callable[[], bool] = always
         self._running: Deferred[Any] | None = None
+        self._waiting: list[Deferred[None]] = []  # for the end of the run
         self._again = False
         self._last_error: str | None = None
         self._runs = self._failures = 0
@@ -74,6 +85,14 @@ class PeriodicService(Service):
     async def _cancel_run(self) -> None:
         if self._running is not None:
             self._running.cancel()
+        if self._running is not None:  # what a thread has begun is not broken off
+            ended: Deferred[None] = Deferred()
+            self._waiting.append(ended)
+            await ended
+
+    async def guarded(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do *work*, which is cancelled at its first step that is not permitted; what it undoes then is done."""
+        return await _guarded(work, lambda: self.permitted())
 
     def _tick(self) -> Deferred[None]:
         self._loop.interval = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, no secret
@@ -86,7 +105,9 @@ class PeriodicService(Service):
             await self._run()
 
     async def _run(self) -> None:
-        self._running = ensureDeferred(_coroutine(self.run_once()))
+        if not self.permitted():
+            return
+        self._running = ensureDeferred(self.guarded(self.run_once()))
         try:
             await self._running
             self._last_error = None
@@ -100,7 +121,25 @@ class PeriodicService(Service):
             self._running = None
             self._runs += 1
             self._last_run = self._reactor.seconds()
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
 
 
-async def _coroutine(work: Coroutine[Any, Any, object]) -> object:
-    return await work
+@coroutine
+def _guarded(work: Coroutine[Any, Any, T], permitted: Callable[[], bool]) -> Generator[Any, Any, T]:
+    value: Any = None
+    error: BaseException | None = None
+    cancelled = False
+    while True:
+        try:
+            awaited = work.send(value) if error is None else work.throw(error)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        value, error = None, None
+        try:
+            value = yield awaited
+        except BaseException as failure:
+            error = failure
+        if not cancelled and not permitted():  # once: what it awaits now may be an undoing
+            cancelled, error = True, error or CancelledError()

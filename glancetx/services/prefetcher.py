@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 
 from glancetx.services.periodic import PeriodicService
@@ -42,6 +43,8 @@ class Prefetcher(PeriodicService):
     async def _try(self, image_id: str) -> bool:
         try:
             fetched = await self._prefetches.fetch(image_id)
+        except CancelledError:
+            raise
         except Exception as error:
             self.failed += 1
             self._log.warn("image {image} cannot be cached now: {error!r}", image=image_id, error=error)

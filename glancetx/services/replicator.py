@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 
 from glancetx.db.copies import Copies
@@ -43,6 +44,8 @@ class Replicator(PeriodicService):
     async def _try(self, copy: Copy) -> bool:
         try:
             remade = await self._repair(copy)
+        except CancelledError:
+            raise
         except Exception:
             self._log.failure("image {image}: a copy could not be remade, to be tried again", image=copy.image_id)
             return False

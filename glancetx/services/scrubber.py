@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.defer import DeferredSemaphore, gatherResults
+from twisted.internet.defer import CancelledError, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from glancetx.config.settings import ScrubSettings
@@ -40,15 +40,20 @@ class Scrubber(PeriodicService):
 
     async def _scrub_all(self, batch: list[Doomed]) -> int:
         at_once = DeferredSemaphore(self._settings.scrub_pool_size)
-        works = [at_once.run(self._scrub, doomed) for doomed in batch]
+        works = [at_once.run(self._scrub_one, doomed) for doomed in batch]
         return sum(await gatherResults(works, consumeErrors=True))
 
     def status(self) -> dict[str, Any]:
         return super().status() | {"scrubbed": self.scrubbed, "refused": self.refused}
 
+    async def _scrub_one(self, doomed: Doomed) -> bool:
+        return await self.guarded(self._scrub(doomed))
+
     async def _scrub(self, doomed: Doomed) -> bool:
         try:
             done = await self._scrubs.scrub(doomed)
+        except CancelledError:
+            raise
         except Exception:
             self._log.failure("image {image}: scrubbing failed, to be tried again", image=doomed.image_id)
             done = False

@@ -124,6 +124,7 @@ TABLE: Final[dict[type[errors.ImageServiceError], Callable[[errors.ImageServiceE
     errors.DataCorrupt: _later,
     errors.UnknownStore: _plain(400),
     errors.DatabaseUnavailable: _later,
+    errors.CoordinationUnavailable: _later,
     errors.LimitsUnavailable: _later,
     errors.IdentityUnavailable: _later,
     errors.CertificatesUnavailable: _later,

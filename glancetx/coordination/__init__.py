@@ -1,0 +1,1 @@
+"""Leases that are kept elsewhere than in the database."""
