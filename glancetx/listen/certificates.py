@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from glancetx.config.settings import TlsSettings
 from glancetx.domain.errors import ConfigurationError
+from glancetx.runtime.tls_sockets import write_whole_pieces
 
 # No DHE: every client of TLS 1.2 that knows GCM knows ECDHE, and there are no parameters to look after.
 CIPHERS = ":".join(
@@ -73,7 +74,7 @@ def make_context(settings: TlsSettings) -> SSL.Context:
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 34 KiB for each idle connection
-    _write_whole_pieces(context)
+    write_whole_pieces(context)
     context.set_cipher_list(CIPHERS.encode())
     _limit_groups(context)
     context.set_alpn_select_callback(_choose_protocol)
@@ -82,12 +83,6 @@ def make_context(settings: TlsSettings) -> SSL.Context:
     if settings.client_ca is not None:
         _ask_for_certificates(context, settings.client_ca, settings.client_certificate_required)
     return context
-
-
-def _write_whole_pieces(context: SSL.Context) -> None:
-    """Let one call encrypt and send all it is given, instead of 16 KiB; pyOpenSSL sets the opposite."""
-    if hasattr(context, "clear_mode"):
-        context.clear_mode(SSL._lib.SSL_MODE_ENABLE_PARTIAL_WRITE)  # type: ignore[attr-defined]
 
 
 def _limit_groups(context: SSL.Context) -> None:

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 
 from glancetx.config.settings import ClientTlsSettings
 from glancetx.domain.errors import UrlRefused
@@ -86,7 +86,7 @@ class HttpClient:
     def __init__(
         self,
         reactor: Any,
-        tls: IPolicyForHTTPS | None = None,
+        tls: TlsPolicy | None = None,
         patience: Patience | None = None,
         endpoints: IAgentEndpointFactory | None = None,
         agent: IAgent | None = None,

@@ -5,27 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.web.client import URI
-from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
+
+from glancetx.outgoing.secured import TlsReactor
+from glancetx.outgoing.tls import TlsPolicy
 
 
 @implementer(IAgentEndpointFactory)
 class Anybody:
     """Connects to every host, within *timeout* seconds; TLS as *policy* says."""
 
-    def __init__(self, reactor: Any, policy: IPolicyForHTTPS, timeout: float) -> None:
+    def __init__(self, reactor: Any, policy: TlsPolicy, timeout: float) -> None:
         self._reactor, self._policy, self._timeout = reactor, policy, timeout
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port, timeout=self._timeout)
-        if uri.scheme != b"https":
-            return endpoint
-        creator = self._policy.creatorForNetloc(uri.host, uri.port)
-        secure: IStreamClientEndpoint = wrapClientTLS(creator, endpoint)
-        return secure
+        reactor = self._reactor
+        if uri.scheme == b"https":
+            reactor = TlsReactor(reactor, self._policy.creatorForNetloc(uri.host, uri.port))
+        return HostnameEndpoint(reactor, uri.host.decode("ascii"), uri.port, timeout=self._timeout)
 
 
 @implementer(IAgentEndpointFactory)

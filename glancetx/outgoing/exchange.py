@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 from glancetx.config.settings import ClientTlsSettings
 from glancetx.domain.errors import TooBusy
 from glancetx.outgoing.answers import Collected, NoAnswer, root_cause
+from glancetx.outgoing.endpoints import Anybody
 from glancetx.outgoing.tls import TlsPolicy
 from glancetx.runtime.ongoing import Ongoing
 
@@ -150,7 +151,8 @@ class Connections:
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = KEPT_CONNECTIONS
         self._pool.cachedConnectionTimeout = 60
-        agent = Agent(reactor, TlsPolicy(tls), connectTimeout=CONNECT_TIMEOUT, pool=self._pool)
+        endpoints = Anybody(reactor, TlsPolicy(tls), CONNECT_TIMEOUT)
+        agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
         self.exchange = Exchange(HTTPClient(agent).request, reactor, timeout, retries)
 
     async def close(self) -> None:

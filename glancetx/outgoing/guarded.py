@@ -7,14 +7,16 @@ from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IProtocolFactory, IResolutionReceiver, IStreamClientEndpoint
 from twisted.web.client import URI
-from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from glancetx.domain.addresses import Address, FetchRules, Target
 from glancetx.outgoing.answers import NoAnswer
+from glancetx.outgoing.secured import TlsReactor
+from glancetx.outgoing.tls import TlsPolicy
 
 MOST_ADDRESSES: Final = 4  # of one host that are tried
 
@@ -27,15 +29,15 @@ class Guarded:
     a name that changes its address in between has no effect. A connection fails with UrlRefused if it is not allowed.
     """
 
-    def __init__(self, reactor: Any, rules: FetchRules, policy: IPolicyForHTTPS, timeout: float) -> None:
+    def __init__(self, reactor: Any, rules: FetchRules, policy: TlsPolicy, timeout: float) -> None:
         self._reactor, self._rules, self._policy, self._timeout = reactor, rules, policy, timeout
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         target = self._rules.admit(uri.toBytes().decode("ascii"))
-        endpoint: IStreamClientEndpoint = _Endpoint(self._reactor, self._rules, target, self._timeout)
+        reactor = self._reactor
         if target.scheme == "https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        return endpoint
+            reactor = TlsReactor(reactor, self._policy.creatorForNetloc(uri.host, uri.port))
+        return _Endpoint(reactor, self._rules, target, self._timeout)
 
 
 @implementer(IStreamClientEndpoint)
