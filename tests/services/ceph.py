@@ -101,7 +101,9 @@ class Ceph:
     @contextmanager
     def pool(self, name: str = "images") -> Iterator[Any]:
         """A pool, as Ceph's own client sees it."""
-        with self.rados.Rados(conffile=str(self.config), rados_id=USER) as client, client.open_ioctx(name) as pool:
+        patience = dict.fromkeys(("rados_osd_op_timeout", "rados_mon_op_timeout"), f"{PATIENCE:.0f}")
+        client = self.rados.Rados(conffile=str(self.config), rados_id=USER, conf=patience)
+        with client, client.open_ioctx(name) as pool:
             yield pool
 
     def objects(self, name: str = "images") -> list[str]:
@@ -149,6 +151,8 @@ class Ceph:
                 mgr stats period = 1
                 objecter tick interval = 1
                 osd client watch timeout = 4
+                # Of it a part is how long an OSD that was frozen may still be read from; beyond it stays "laggy".
+                osd heartbeat grace = 3600
                 osd pool default size = 1
                 osd pool default min size = 1
                 osd pool default pg autoscale mode = off
