@@ -20,6 +20,7 @@ from glancetx.domain.context import RequestContext
 from glancetx.domain.image import Image
 from glancetx.domain.importing import ImportPlan
 from glancetx.domain.limits import Limits
+from glancetx.domain.listed import Item, Kept, Page
 
 HeaderReader = Callable[[str], str | None]
 """Returns the value of a request header by its name in any case, or None."""
@@ -91,6 +92,34 @@ class IStore(Interface):
 
         Idempotent; to find nothing is success. Never touches data of another attempt.
         """
+
+
+class IListing(Interface):
+    """What a store may provide beside `IStore`: it tells what it keeps, so that data is found which no image has.
+
+    Only names of the form that this store's `add`, or Glance's, gives to image data are told; whatever else lies in
+    the same place is somebody else's. How much memory a page takes does not depend on how much the store keeps.
+    """
+
+    async def page(marker: str, limit: int) -> Page:
+        """About *limit* items, fewer or none where others lie between; *marker* is that of the page before, or empty.
+
+        Whoever goes from page to page sees every item that is there all the time, whatever comes and goes meanwhile.
+
+        :raises StoreUnavailable: if the store does not answer.
+        """
+
+    async def look(item: Item) -> Kept | None:
+        """How it is now; None if it is gone, or is not what its name says. :raises StoreUnavailable: as `page`."""
+
+    async def is_same(item: Item, url: str) -> bool:
+        """Whether a location may be that of the item, or of the data that a piece belongs to; if in doubt, True.
+
+        A place may have several locations: folders by way of links, containers by several accounts.
+        """
+
+    async def remove(item: Item) -> None:
+        """Remove this, durably, and nothing else but the parts it consists of. :raises: as `IStore.delete`."""
 
 
 class IAuthenticator(Interface):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import frozen
 
@@ -16,7 +16,10 @@ from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
 from glancetx.db.scrub import PendingDeletes
-from glancetx.interfaces import ILeases
+from glancetx.db.strays import Strays
+from glancetx.db.walks import Walks
+from glancetx.domain.errors import ConfigurationError
+from glancetx.interfaces import IListing, ILeases
 from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
 from glancetx.services.leader import Leadership
@@ -26,6 +29,7 @@ from glancetx.services.presence import Presence
 from glancetx.services.reaper import Reaper
 from glancetx.services.replicator import Mender, Replicator
 from glancetx.services.scrubber import Scrubber
+from glancetx.services.surveyor import Surveyor
 from glancetx.services.unstager import Unstager
 from glancetx.stores.registry import Stores
 from glancetx.streams import Throttle
@@ -33,6 +37,7 @@ from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.staging import StagingArea
+from glancetx.transfer.strays import Ownership, StrayRemoval
 
 RENEWALS: Final = 4.5
 """How often in the length of a lease a process says that it lives."""
@@ -52,6 +57,8 @@ class Background:
     replicator: Replicator
     mender: Mender | None
     scrubber: Scrubber
+    surveyor: Surveyor
+    stray_removal: StrayRemoval
     placer: Placer
     caching: Sequence[PeriodicService]
     running: Sequence[PeriodicService]
@@ -59,7 +66,7 @@ class Background:
     @property
     def works(self) -> dict[str, PeriodicService]:
         """Those whose `run_once` a command may call, by name."""
-        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer)
+        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer, self.surveyor)
         mender = [] if self.mender is None else [self.mender]
         works: Sequence[PeriodicService] = (*own, *mender, *self.caching)
         return {work.name_of_work: work for work in works}
@@ -97,9 +104,10 @@ class BackgroundBuilder:
         mender = None if self.cache is None else Mender(self.reactor, self.copies, repairs)
         mends = [mender] if mender is not None and self.settings.audit.repair_rate else []
         scrubber = self._scrubber()
+        removal, surveyor = self._surveyor()
         placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
         leadership = Leadership(self.reactor, self.leases, lease)
-        for work in self._led(auditor, replicator, scrubber, placer):
+        for work in self._led(auditor, replicator, scrubber, placer, surveyor):
             leadership.lead(work.name_of_work, work)
         return Background(
             presence=presence,
@@ -110,13 +118,15 @@ class BackgroundBuilder:
             replicator=replicator,
             mender=mender,
             scrubber=scrubber,
+            surveyor=surveyor,
+            stray_removal=removal,
             placer=placer,
             caching=self.caching.services,
             running=(presence, reaper, unstager, leadership, *mends, *self.caching.periodic),
         )
 
     def _led(
-        self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer
+        self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer, surveyor: Surveyor
     ) -> Iterator[PeriodicService]:
         """Those that one process does for all."""
         audit = self.settings.audit
@@ -127,6 +137,8 @@ class BackgroundBuilder:
             yield auditor
         if audit.repair_rate:
             yield replicator
+        if self.settings.strays.stray_rate:
+            yield surveyor
 
     def _repairs(self) -> Repairs:
         throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
@@ -136,3 +148,15 @@ class BackgroundBuilder:
         pending = PendingDeletes(self.engine)
         scrubs = Scrubs(pending, self.stores, self.process.id)
         return Scrubber(self.reactor, pending, scrubs, self.settings.scrub)
+
+    def _surveyor(self) -> tuple[StrayRemoval, Surveyor]:
+        settings = self.settings.strays
+        strays = Strays(self.engine)
+        ownership = Ownership(strays, settings.stray_grace)
+        removal = StrayRemoval(strays, ownership, self.stores, self.process.id)
+        stores = {name: self.stores.get(name) for name in self.stores.identifiers}
+        if unknown := set(settings.stray_stores) - set(stores):
+            raise ConfigurationError(f"stray_stores: there is no store {', '.join(sorted(unknown))}")
+        listing = {name: cast(IListing, store) for name, store in stores.items() if IListing.providedBy(store)}
+        surveyor = Surveyor(self.reactor, Walks(self.engine), strays, ownership, removal, listing, settings)
+        return removal, surveyor

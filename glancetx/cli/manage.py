@@ -23,6 +23,7 @@ from glancetx.cli.metadefs import (
     unload_metadefs,
 )
 from glancetx.cli.purge import purge, purge_images_table
+from glancetx.cli.strays import strays
 from glancetx.cli.work import run
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import DatabaseSettings
@@ -152,4 +153,5 @@ for command in (old_load_metadefs, old_export_metadefs):
 main.add_command(user)
 main.add_command(token)
 main.add_command(copies)
+main.add_command(strays)
 main.add_command(run)

@@ -90,6 +90,14 @@ def document(facts: Facts) -> dict[str, Any]:
         "orphaned_claims": facts.orphans,
         "copies": dict(facts.copies),
         "oldest_audit": None if facts.oldest_audit is None else (facts.at - facts.oldest_audit).total_seconds(),
+        "strays": {
+            store: {
+                "count": found.count,
+                "bytes": found.size,
+                "oldest": (facts.at - found.first_seen).total_seconds(),
+            }
+            for store, found in facts.strays.items()
+        },
     }
 
 
@@ -146,6 +154,10 @@ def _summary(facts: Facts) -> Iterator[str]:
     yield f"Copies: {copies or 'none known'}"
     if facts.oldest_audit is not None:
         yield f"The copy looked at longest ago: {(facts.at - facts.oldest_audit).total_seconds() / 86400:,.1f} days"
+    for store, found in facts.strays.items():
+        days = (facts.at - found.first_seen).total_seconds() / 86400
+        what = f"{found.count:,} of {found.size:,} bytes, the first found {days:,.1f} days ago"
+        yield f"Without an image in {store}: {what}"
     claims = ", ".join(f"{count:,} {kind}" for kind, count in sorted(facts.claims.items()))
     yield f"Work under way: {claims or 'none'}" + (f"; {facts.orphans:,} to be put right" if facts.orphans else "")
 

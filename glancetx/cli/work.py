@@ -30,6 +30,7 @@ WORKS: Final = (
     "reaper",
     "replicator",
     "scrubber",
+    "surveyor",
     "unstager",
 )
 REFRESH: Final = 0.5
@@ -49,7 +50,7 @@ def run(context: click.Context, work: str) -> None:
             raise ConfigurationError(f"There is no {work} without image_cache_dir")
         runner = service.background.works[work]
         with shown(runner, work) as _:
-            done = await runner.run_once()
+            done = await runner.run_all()
         facts = [f"{name} {value}" for name, value in told(runner)]
         click.echo(f"{work}: {done}" + (f" ({', '.join(facts)})" if facts else ""))
 

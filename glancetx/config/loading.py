@@ -38,6 +38,7 @@ from glancetx.config.settings import (
     ImagesSettings,
     ScrubSettings,
     Settings,
+    StraySettings,
     TlsSettings,
 )
 from glancetx.config.store_loading import register_stores, stores_settings
@@ -109,6 +110,7 @@ def load_settings(
         imports=import_settings(conf, folder, configured),
         plugins=plugin_settings(conf),
         audit=audit_settings(conf),
+        strays=pick(StraySettings, own),
         access_log=own.access_log,
         stuck_after=own.stuck_after,
         scrub=pick(ScrubSettings, conf),

@@ -192,6 +192,23 @@ GLANCETX = [
         help="CONDITIONS -> STORES: where images are copied to; may be repeated, the first that fits an image counts.",
     ),
     cfg.FloatOpt("audit_period", default=30 * 86400.0, min=0, help="Seconds in which it reads every copy once."),
+    cfg.IntOpt(
+        "stray_rate",
+        default=1000,
+        min=0,
+        help="Items a second of a store that are looked at, in search of data that no image has; 0: no search.",
+    ),
+    cfg.FloatOpt("stray_period", default=86400.0, min=0, help="Seconds between the beginnings of two such searches."),
+    cfg.FloatOpt(
+        "stray_grace", default=86400.0, min=0, help="Seconds for which data that no image has is left alone at first."
+    ),
+    cfg.ListOpt("stray_stores", default=[], help="Ids of the stores that are searched; empty: all that can be."),
+    cfg.FloatOpt(
+        "remove_strays_after",
+        default=0.0,
+        min=0,
+        help="Days after which data that no image has is removed; 0: only glancetx-manage strays delete does that.",
+    ),
     cfg.BoolOpt("access_log", default=False, help="Log a line for each request."),
     cfg.ListOpt(
         "metrics_sources",

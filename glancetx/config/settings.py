@@ -301,6 +301,23 @@ class CoordinationSettings:
 
 
 @frozen(kw_only=True)
+class StraySettings:
+    """How stores are searched for data that no image has. Times in seconds, but for the days of *remove_strays_after*.
+
+    *stray_stores*: the ids of the stores that are searched; none means all that can be.
+    """
+
+    stray_rate: int = 1000  # items looked at in a second; 0: stores are not searched
+    stray_period: float = 86400.0  # between the beginnings of two searches
+    stray_grace: float = 86400.0  # for which data is left alone after it was written
+    stray_stores: tuple[str, ...] = ()
+    remove_strays_after: float = 0.0  # days; 0: never
+
+    def wants(self, store: str) -> bool:
+        return not self.stray_stores or store in self.stray_stores
+
+
+@frozen(kw_only=True)
 class ScrubSettings:
     """What becomes of deleted images. Times in seconds."""
 
@@ -453,6 +470,7 @@ class Settings:
     access: AccessSettings = AccessSettings()
     limits: LimitSettings | None = None  # None: ``user_storage_quota`` alone
     audit: AuditSettings = AuditSettings()
+    strays: StraySettings = StraySettings()
     scrub: ScrubSettings = ScrubSettings()
     coordination: CoordinationSettings = CoordinationSettings()
     access_log: bool = False  # a line for each request

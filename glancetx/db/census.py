@@ -14,6 +14,7 @@ from glancetx.db.claims import NOBODY
 from glancetx.db.copies import count_states
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, copies, leases, processes, reports
+from glancetx.db.strays import StrayCount, count_strays
 from glancetx.domain.image import utc_now
 
 
@@ -31,7 +32,10 @@ class ProcessFacts:
 
 @frozen(kw_only=True)
 class Facts:
-    """All of it, at one time. *leases*: name -> process id. *claims* and *copies*: how many of each kind or state."""
+    """All of it, at one time. *leases*: name -> process id. *claims* and *copies*: how many of each kind or state.
+
+    *strays*: what no image has, by store.
+    """
 
     at: datetime
     processes: tuple[ProcessFacts, ...]
@@ -40,6 +44,7 @@ class Facts:
     orphans: int
     copies: Mapping[str, int]
     oldest_audit: datetime | None
+    strays: Mapping[str, StrayCount]
 
 
 class Census:
@@ -91,6 +96,7 @@ def load_facts(connection: Connection, now: datetime) -> Facts:
         orphans=connection.execute(select(func.count()).where(claims.c.process == NOBODY)).scalar_one(),
         copies=count_states(connection),
         oldest_audit=connection.execute(select(func.min(copies.c.audited_at))).scalar(),
+        strays=count_strays(connection),
     )
 
 

@@ -21,10 +21,11 @@ from glancetx.db.images import save_image
 from glancetx.db.own_schema import claims, imports
 from glancetx.db.rows import read_image, select_images
 from glancetx.db.schema import image_properties, images
+from glancetx.db.strays import is_going
 from glancetx.db.tasks import add_task, change_task, find_task
 from glancetx.db.usage import check_begun, check_more, take_turn
 from glancetx.domain.claim import DELETE, DISCARD, LOCATION, Claim
-from glancetx.domain.errors import Conflict, ImportLost, StatusConflict
+from glancetx.domain.errors import Conflict, DataNotFound, ImportLost, StatusConflict
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.importing import ImportPlan, ImportRun
 from glancetx.domain.limits import UNLIMITED, Limits
@@ -112,6 +113,7 @@ class ImportRuns:
 
         :raises StatusConflict: if the image's status is not *was* any more.
         :raises LimitExceeded: if that is more than *limits* allow.
+        :raises DataNotFound: if no image had the data, and it is being removed.
         :raises ImportLost: if it is not ours any more. In all cases nothing is written.
         """
         return await self._engine.interact(_attach, run, claim, was, change, limits, more)
@@ -257,6 +259,8 @@ def _attach(
 ) -> Image:
     check_more(connection, claim.owner, limits, more)
     _hold(connection, run, claim)
+    if is_going(connection, run.plan.uri or ""):
+        raise DataNotFound("The data at the location is being removed")
     image = _lock_row(connection, run.image_id)
     if image is None or image.status != was:
         raise StatusConflict(run.image_id, was, None if image is None else image.status)

@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Index,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     Text,
 )
 
-OWN_HEAD: Final = "0006"
+OWN_HEAD: Final = "0007"
 VERSION_TABLE: Final = "glancetx_alembic_version"
 
 metadata = MetaData()
@@ -89,6 +90,36 @@ copies = Table(
     Column("detail", String(255)),
     Index("ix_glancetx_copies_audited_at", "audited_at"),
     Index("ix_glancetx_copies_state", "state"),
+)
+
+# What was found in stores, by its name and the store's, and no image has.
+strays = Table(
+    "glancetx_strays",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("store", String(255), nullable=False),
+    Column("image_id", String(36), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("piece", Boolean, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("changed_at", DateTime, nullable=False),
+    Column("first_seen", DateTime, nullable=False),
+    Column("last_seen", DateTime, nullable=False),
+    Index("ix_glancetx_strays_store", "store", "first_seen"),
+)
+
+# How far each store was gone through. `step` counts pages, so that of two who go on from the same one the first counts.
+walks = Table(
+    "glancetx_walks",
+    metadata,
+    Column("store", String(255), primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("marker", Text, nullable=False),
+    Column("seen", BigInteger, nullable=False),  # items of this walk so far
+    Column("began_at", DateTime, nullable=False),
+    Column("ended_at", DateTime),
+    Column("last_seen", BigInteger, nullable=False),  # items of the walk before
 )
 
 imports = Table(

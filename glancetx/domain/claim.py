@@ -14,6 +14,7 @@ IMPORT: Final = "import"
 DISCARD: Final = "discard"
 SCRUB: Final = "scrub"
 LOCATION: Final = "location"
+STRAY: Final = "stray"
 
 
 @frozen(kw_only=True)
@@ -22,9 +23,9 @@ class Claim:
 
     While a claim exists and its process lives, nobody else touches the image's data. If the process is dead, the
     reaper undoes an upload, a staging or a repair, finishes a delete, goes on with an import or with the addition of a
-    location, discards what an import could not, and lets the scrubber begin again. *id* (32 hex digits) also names the
-    attempt's temporary data in the store. *store* is the store's identifier; an import may have several, and names
-    none; nor does the addition of a location.
+    location, discards what an import could not, and lets the scrubber, or the removal of a stray, begin again. *id*
+    (32 hex digits) also names the attempt's temporary data in the store. *store* is the store's identifier; an import
+    may have several, and names none; nor does the addition of a location.
 
     *reserved* bytes count as used by the project *owner* as long as the claim exists. If nobody knows yet how many
     it will need, *turn* tells which of the owner's claims began earlier.

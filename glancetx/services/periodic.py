@@ -22,17 +22,17 @@ def always() -> bool:
 
 
 class PeriodicService(Service):
-    """Calls `run_once` at the start and then every *interval* seconds, give or take a tenth (the jitter).
+    """Calls `run_once` at the start, if *at_once*, and every *interval* seconds, give or take a tenth (the jitter).
 
     Runs never overlap: a long one delays the next. An error is logged, and the next tick comes. Stopping cancels the
     run under way and waits for it to end. Where *permitted* is False no run begins, and one under way is cancelled
     instead of taking its next step.
     """
 
-    def __init__(self, reactor: IReactorTime, interval: float) -> None:
+    def __init__(self, reactor: IReactorTime, interval: float, *, at_once: bool = True) -> None:
         self._log = Logger(namespace=type(self).__module__)
         self._reactor = reactor
-        self._interval = interval
+        self._interval, self._at_once = interval, at_once
         self._loop = LoopingCall(self._tick)
         self._loop.clock = reactor
         self.permitted: Callable[[], bool] = always
@@ -52,6 +52,10 @@ class PeriodicService(Service):
         """One bounded slice of work; may be cancelled at any await."""
         raise NotImplementedError
 
+    async def run_all(self) -> object:
+        """All the work there is now, for who asks for it by a command; what `run_once` does, unless that ends early."""
+        return await self.run_once()
+
     def status(self) -> dict[str, Any]:
         """What an operator wants to know; JSON types only."""
         return {
@@ -64,7 +68,9 @@ class PeriodicService(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(self._interval).addErrback(lambda failure: self._log.failure("loop ended", failure))
+        self._loop.start(self._interval, now=self._at_once).addErrback(
+            lambda failure: self._log.failure("loop ended", failure)
+        )
 
     def wake(self) -> None:
         """Run at once; if a run is under way, once more after it."""

@@ -25,11 +25,13 @@ from glancetx.domain.errors import (
     StoreUnavailable,
     StoreWriteDenied,
 )
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item, Kept, Page
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.draft import Draft, sync_folder
+from glancetx.stores.folder_listing import FolderListing
 from glancetx.stores.folders import Folders
 from glancetx.stores.lookups import Lookups
 from glancetx.stores.uri import file_path, file_url
@@ -43,7 +45,7 @@ _DENIED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NOTHING: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 
 
-@implementer(IStore)
+@implementer(IStore, IListing)
 class FilesystemStore:
     """Data directories, of which one or more have images. *multiple*: locations carry the store's id.
 
@@ -61,6 +63,7 @@ class FilesystemStore:
         self.identifier = settings.identifier
         self._settings = settings
         self._folders = Folders(settings)
+        self._listing = FolderListing(self._folders)
         self.url_prefix = file_url(self._folders.all[0]) + "/"
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._threads = threads
@@ -124,6 +127,19 @@ class FilesystemStore:
         check_name(image_id)
         for folder in self._folders.all:
             await self._look(self._discard, folder, image_id, attempt)
+
+    async def page(self, marker: str, limit: int) -> Page:
+        return await self._look(self._listing.page, marker, limit)
+
+    async def look(self, item: Item) -> Kept | None:
+        return await self._look(self._listing.look, item)
+
+    async def is_same(self, item: Item, url: str) -> bool:
+        return await self._look(self._listing.is_same, item, url)
+
+    async def remove(self, item: Item) -> None:
+        path = Path(item.name)
+        await self._find(path, _delete, path)
 
     def _discard(self, folder: Path, image_id: str, attempt: str) -> None:
         self._folders.check(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.task import deferLater
@@ -13,7 +15,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from glancetx.domain.errors import Conflict, DataNotFound, SizeMismatch, StoreFull
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item, Kept, Page
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.streams import BytesSource, Intake
 
 
@@ -139,9 +142,10 @@ class Recorder:
 class _Kept:
     data: bytes
     attempt: str
+    since: float = field(factory=time.monotonic)
 
 
-@implementer(IStore)
+@implementer(IStore, IListing)
 class MemoryStore:
     """Keeps images in memory. *capacity*: more bytes than this in all are refused with StoreFull."""
 
@@ -194,6 +198,21 @@ class MemoryStore:
         url = self.url_prefix + image_id
         if url in self._kept and self._kept[url].attempt == attempt:
             del self._kept[url]
+
+    async def page(self, marker: str, limit: int) -> Page:
+        urls = heapq.nsmallest(limit, (url for url in self._kept if url > marker))
+        items = [Item(name=url, image_id=url.removeprefix(self.url_prefix), url=url) for url in urls]
+        return Page(items=tuple(items), marker=urls[-1] if len(urls) == limit else None)
+
+    async def look(self, item: Item) -> Kept | None:
+        kept = self._kept.get(item.name)
+        return None if kept is None else Kept(size=len(kept.data), age=time.monotonic() - kept.since)
+
+    async def is_same(self, item: Item, url: str) -> bool:
+        return item.url == url
+
+    async def remove(self, item: Item) -> None:
+        await self.delete(item.url)
 
     async def _read(self, intake: Intake, length: object) -> bytes:
         data = bytearray()

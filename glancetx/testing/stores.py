@@ -25,12 +25,14 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 from zope.interface.verify import verifyObject
 
 from glancetx.domain.errors import Conflict, DataNotFound, SizeMismatch
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.streams import BytesSource, gather
 from glancetx.testing.fakes import Recorder, ScriptedSource, turns, until
 
 MIB = 1024 * 1024
 CONTENT = os.urandom(3 * MIB + 17)
+IDS = [str(uuid.uuid4()) for _ in range(3)]
 
 
 class SourceFailed(Exception):
@@ -67,6 +69,20 @@ async def read(store: IStore, url: str, offset: int = 0, length: int | None = No
     content = await gather(source, 256 * MIB)
     assert len(content) == source.length
     return content
+
+
+async def listed(store: IStore, limit: int = 2) -> list[Item]:
+    """All items, page by page; the test is skipped if this store does not tell what it keeps."""
+    if not IListing.providedBy(store):
+        pytest.skip("The store does not list what it keeps")
+    items, marker = list[Item](), ""
+    while True:
+        page = await cast(IListing, store).page(marker, limit)
+        items += page.items
+        if page.marker is None:
+            return items
+        assert page.marker != marker
+        marker = page.marker
 
 
 class StoreTests:
@@ -434,6 +450,42 @@ class StoreTests:
         """To find nothing is success."""
         async with self.opened() as store:
             await store.discard(new_id(), new_attempt())
+
+    @pytest_twisted.ensureDeferred
+    async def test_lists_what_it_keeps(self) -> None:
+        """Page by page, every image once, with the location that it has; and how each is."""
+        async with self.opened() as store:
+            assert await listed(store) == []
+            kept = [await keep(store, bytes(size), image_id) for size, image_id in enumerate(IDS)]
+            items = await listed(store)
+            expected = [(image_id, stored.url) for image_id, stored in zip(IDS, kept, strict=True)]
+            assert sorted((item.image_id, item.url) for item in items) == sorted(expected)
+            assert not any(item.piece for item in items)
+            listing = cast(IListing, store)
+            for item, stored in zip(sorted(items, key=lambda item: IDS.index(item.image_id)), kept, strict=True):
+                found = await listing.look(item)
+                assert found is not None
+                assert (found.size, found.superseded) == (stored.size, False)
+                assert -600 < found.age < 600
+                assert [await listing.is_same(item, each.url) for each in kept] == [each is stored for each in kept]
+
+    @pytest_twisted.ensureDeferred
+    async def test_removes_an_item(self) -> None:
+        """It is gone then, and the others are there; a second time tells so."""
+        async with self.opened() as store:
+            first, second = [await keep(store, CONTENT, image_id) for image_id in IDS[:2]]
+            item = next(each for each in await listed(store) if each.url == first.url)
+            listing = cast(IListing, store)
+            await listing.remove(item)
+            assert await listing.look(item) is None
+            with pytest.raises(DataNotFound):
+                await listing.remove(item)
+            with pytest.raises(DataNotFound):
+                await store.size(first.url)
+            assert await read(store, second.url) == CONTENT
+            assert [each.url for each in await listed(store)] == [second.url]
+            await store.delete(second.url)
+            assert list(await self.remains(store)) == []
 
     @pytest_twisted.ensureDeferred
     async def test_takes_any_body_producer(self) -> None:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from glancetx.db.claims import Claims
 from glancetx.db.images import Images
-from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCRUB, STAGE, UPLOAD, Claim
+from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCRUB, STAGE, STRAY, UPLOAD, Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, UnknownStore
 from glancetx.domain.image import Image, Location
@@ -66,6 +66,7 @@ class Recovery:
             LOCATION: self._resume_location,
             DELETE: self._finish_delete,
             SCRUB: self._claims.release,
+            STRAY: self._claims.release,
         }
         return await settle[claim.kind](claim) or False
 
