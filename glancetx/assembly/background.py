@@ -19,7 +19,7 @@ from glancetx.db.scrub import PendingDeletes
 from glancetx.db.strays import Strays
 from glancetx.db.walks import Walks
 from glancetx.domain.errors import ConfigurationError
-from glancetx.interfaces import IListing, ILeases
+from glancetx.interfaces import ILeases, IListing
 from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
 from glancetx.services.leader import Leadership

@@ -23,13 +23,15 @@ from glancetx.domain.errors import (
     StoreUnavailable,
     StoreWriteDenied,
 )
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item, Kept, Page
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
+from glancetx.stores.s3_listing import S3Listing
 from glancetx.stores.s3_requests import S3Api, S3Refusal, document, sha256
 from glancetx.stores.uri import object_place, s3_url
 from glancetx.streams import Intake
@@ -49,7 +51,7 @@ class _Found:
     attempt: str | None
 
 
-@implementer(IStore)
+@implementer(IStore, IListing)
 class S3Store:
     """One bucket. Where a location's bucket is another one, that is read, at the configured endpoint.
 
@@ -70,6 +72,7 @@ class S3Store:
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._api = S3Api(settings, client, retries, hashing)
         self._bucket = settings.bucket
+        self._listing = S3Listing(self._api, settings.bucket, self.url_prefix)
         self._bucket_found = False
         self._adding: set[str] = set()
         self._log = Logger()
@@ -131,6 +134,18 @@ class S3Store:
         found = await self._head(self._bucket, image_id)
         if found is not None and found.attempt == attempt:
             await self._remove(self._bucket, image_id)
+
+    async def page(self, marker: str, limit: int) -> Page:
+        return await self._listing.page(marker, limit)
+
+    async def look(self, item: Item) -> Kept | None:
+        return await self._listing.look(item)
+
+    async def is_same(self, item: Item, url: str) -> bool:
+        return await self._listing.is_same(item, url)
+
+    async def remove(self, item: Item) -> None:
+        await self._listing.remove(item)
 
     async def _add(self, image_id: str, portions: Portions, attempt: str) -> int:
         part, left = self._settings.part_size, portions.left

@@ -24,13 +24,15 @@ from glancetx.domain.errors import (
     StoreUnavailable,
     StoreWriteDenied,
 )
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item, Kept, Page
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
+from glancetx.stores.swift_listing import SwiftListing
 from glancetx.stores.swift_requests import SwiftApi, SwiftRefusal
 from glancetx.stores.swift_sessions import SwiftSessions
 from glancetx.stores.uri import ObjectPlace, object_place, swift_url
@@ -53,7 +55,7 @@ class _Found:
     manifest: tuple[str, str] | None
 
 
-@implementer(IStore)
+@implementer(IStore, IListing)
 class SwiftStore:
     """One account's containers. Data appears under its name when all of it is there.
 
@@ -79,6 +81,7 @@ class SwiftStore:
         self._retries, self._files = retries, files
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._api = SwiftApi(sessions.default, client, retries)
+        self._listing = SwiftListing(settings, self._api)
         self._containers: set[str] = set()
         self._adding: set[str] = set()
         self._log = Logger()
@@ -130,6 +133,9 @@ class SwiftStore:
             # An earlier delete may have ended between the object and its segments.
             await self._remove_segments(api, place.container, f"{place.key}-")
             raise DataNotFound("Swift could not find image at URI.")
+        await self._delete(api, place, found)
+
+    async def _delete(self, api: SwiftApi, place: ObjectPlace, found: _Found) -> None:
         try:
             if found.static:
                 await self._delete_static(api, place)
@@ -147,6 +153,22 @@ class SwiftStore:
 
     async def discard(self, image_id: str, attempt: str) -> None:
         await _Upload(self, self._api, self._container(image_id), image_id, attempt).remove()
+
+    async def page(self, marker: str, limit: int) -> Page:
+        return await self._listing.page(marker, limit)
+
+    async def look(self, item: Item) -> Kept | None:
+        return await self._listing.look(item)
+
+    async def is_same(self, item: Item, url: str) -> bool:
+        return await self._listing.is_same(item, url)
+
+    async def remove(self, item: Item) -> None:
+        if item.piece:
+            await self._listing.remove_piece(item)
+            return
+        place = object_place(item.url)
+        await self._delete(self._api, place, await self._find(self._api, place))
 
     def _open(self, url: str) -> tuple[ObjectPlace, SwiftApi]:
         place = object_place(url)

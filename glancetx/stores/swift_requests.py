@@ -104,8 +104,9 @@ class SwiftApi:
 
 
 def address(entry: Entry, container: str, key: str, query: Mapping[str, str] | None = None) -> str:
-    """Where an object or, without a key, a container is."""
-    path = f"{entry.url}/{quote(container, safe='')}" + (f"/{quote(key, safe='/~')}" if key else "")
+    """Where an object or, without a key, a container is; without a name of that, the account."""
+    path = entry.url + (f"/{quote(container, safe='')}" if container else "")
+    path += f"/{quote(key, safe='/~')}" if key else ""
     asked = urlencode(query or {}, quote_via=quote, safe="")
     return path + (f"?{asked}" if asked else "")
 

@@ -11,14 +11,14 @@ import pytest_twisted
 from attrs import evolve
 
 from glancetx.config.store_settings import MIB, S3Settings
-from glancetx.domain.errors import StoreUnavailable
+from glancetx.domain.errors import DataNotFound, StoreUnavailable
 from glancetx.interfaces import IStore
 from glancetx.outgoing.client import HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.s3 import S3Store
 from glancetx.stores.s3_requests import document
-from glancetx.testing.stores import StoreTests, keep, new_attempt, new_id, the_reactor
+from glancetx.testing.stores import StoreTests, keep, listed, new_attempt, new_id, the_reactor
 from tests.services.objects import S3Server, SwiftServer
 
 
@@ -72,6 +72,35 @@ class S3Tests(StoreTests):
     async def remains(self, store: IStore) -> Collection[str]:
         assert isinstance(store, S3Store)
         return await names(store)
+
+    @pytest_twisted.ensureDeferred
+    async def test_lists_uploads_that_have_not_ended(self) -> None:
+        """Each is a piece, and so is the marker beside it; they are superseded if the object is there, and can go."""
+        async with self.opened() as opened:
+            assert isinstance(opened, S3Store)
+            store, image_id, attempt = opened, new_id(), new_attempt()
+            await store._check_bucket()
+            for name in ("notes", f"{image_id}.txt", f"folder/{image_id}"):
+                await store._put(name, [b"of somebody else"], attempt)
+            upload, _ = await store._begin(image_id, attempt)
+            await store.send_part(image_id, upload, 1, [bytes(5 * MIB)])
+            await store._put(f"{image_id}.{attempt}.upload", [upload.encode()], attempt)
+            items = await listed(store)
+            assert [(item.image_id, item.piece) for item in items] == [(image_id, True)] * 2
+            assert {item.name for item in items} == {f"{image_id}.{attempt}.upload", f"{image_id}?uploadId={upload}"}
+            sizes = {5 * MIB, len(upload)}
+            found = [await store.look(item) for item in items]
+            assert {kept.size for kept in found if kept} == sizes
+            assert all(kept and -600 < kept.age < 600 and not kept.superseded for kept in found)
+            await store._put(image_id, [b"data"], attempt)
+            found = [await store.look(item) for item in items]
+            assert all(kept and kept.superseded for kept in found)
+            for item in items:
+                await store.remove(item)
+                assert await store.look(item) is None
+                with pytest.raises(DataNotFound):
+                    await store.remove(item)
+            assert [(item.name, item.piece) for item in await listed(store)] == [(image_id, False)]
 
 
 class TestMoto(S3Tests):

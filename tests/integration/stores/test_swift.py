@@ -21,7 +21,7 @@ from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.swift import SwiftStore
 from glancetx.stores.swift_sessions import SwiftSessions
-from glancetx.testing.stores import CONTENT, StoreTests, keep, new_attempt, new_id, read, the_reactor
+from glancetx.testing.stores import CONTENT, StoreTests, keep, listed, new_attempt, new_id, read, the_reactor
 from tests.services.objects import SwiftServer
 
 
@@ -225,5 +225,55 @@ async def test_discards_after_a_crash(swift: SwiftServer) -> None:
     assert await made.names() == [f"{image_id}-{other}-{number:05d}" for number in (1, 2, 3)]
     await store.discard(image_id, other)
     assert await made.names() == []
+    await store.stop()
+    await made.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_segments_without_an_object(swift: SwiftServer) -> None:
+    """Segments that an object consists of are not told; others are, and are superseded where there is an object."""
+    made = Made(settings_for(swift))
+    store, api, container = made.store, made.store._api, made.store._settings.container
+    whole, lost = new_id(), new_id()
+    stored = await keep(store, CONTENT, whole)
+    assert any(name.startswith(f"{whole}-") for name in await made.names())
+    old, ours, glances = f"{whole}-{new_attempt()}-00001", f"{lost}-{new_attempt()}-00002", f"{lost}-00001"
+    for name in (old, ours, glances, "notes", f"{lost}-notes", f"{lost}.txt"):
+        await api.call("PUT", container, name, body=[b"0123456789"])
+    items = {item.name: item for item in await listed(store, 3)}
+    expected = {f"{container}/{name}": name != whole for name in (whole, old, ours, glances)}
+    assert {name: item.piece for name, item in items.items()} == expected
+    assert items[f"{container}/{old}"].url == stored.url
+    for name, superseded in ((old, True), (ours, False), (glances, False)):
+        item = items[f"{container}/{name}"]
+        kept = await store.look(item)
+        assert kept is not None
+        assert (kept.size, kept.superseded) == (10, superseded)
+        assert -600 < kept.age < 600
+        await store.remove(item)
+        with pytest.raises(DataNotFound):
+            await store.remove(item)
+        assert await store.look(item) is None
+    segment = next(name for name in await made.names() if name.startswith(f"{whole}-"))
+    part = evolve(items[f"{container}/{old}"], name=f"{container}/{segment}")
+    assert await store.look(part) is None
+    assert await read(store, stored.url) == CONTENT
+    await store.remove(items[f"{container}/{whole}"])
+    assert sorted(await made.names()) == sorted(["notes", f"{lost}-notes", f"{lost}.txt"])
+    await store.stop()
+    await made.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_many_containers(swift: SwiftServer) -> None:
+    """With a seed all containers are gone through whose names may be its own, and none beside them."""
+    made = Made(settings_for(swift, seed=2))
+    store = made.store
+    ids = [f"{beginning}5d1c6e-1c1f-4d2c-9c55-7b6d6f0d6a11" for beginning in ("0a", "7f", "ff")]
+    urls = [(await keep(store, b"data", image_id)).url for image_id in ids]
+    foreign = f"{store._settings.container}_backup"
+    await store._api.call("PUT", foreign)
+    await store._api.call("PUT", foreign, new_id(), body=[b"data"])
+    assert [item.url for item in await listed(store)] == urls
     await store.stop()
     await made.close()
