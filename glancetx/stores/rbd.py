@@ -10,9 +10,11 @@ from zope.interface import implementer
 
 from glancetx.config.store_settings import RbdSettings
 from glancetx.domain.errors import ConfigurationError, Forbidden, StoreError, StoreUnavailable, StoreWriteDenied
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item, Kept, Page
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
+from glancetx.stores import rbd_listing
 from glancetx.stores.rbd_cluster import Cluster, Connection
 from glancetx.stores.rbd_draft import PIECE, SNAPSHOT, RbdDraft, Writes, delete, discard, order
 from glancetx.stores.rbd_source import OpenImage, RbdSource
@@ -27,7 +29,7 @@ SMALLEST_ORDER: Final = 12  # of Ceph's objects, and the greatest
 GREATEST_ORDER: Final = 25
 
 
-@implementer(IStore)
+@implementer(IStore, IListing)
 class RbdStore:
     """One pool; where a location's pool is another one, that is read. All images are in the configured cluster."""
 
@@ -111,6 +113,21 @@ class RbdStore:
 
     async def discard(self, image_id: str, attempt: str) -> None:
         await self._cluster.run_in(self._removals, discard, self._settings.pool, image_id, attempt)
+
+    async def page(self, marker: str, limit: int) -> Page:
+        return await self._cluster.run(rbd_listing.page, self._settings.pool, marker, limit)
+
+    async def look(self, item: Item) -> Kept | None:
+        return await self._cluster.run(rbd_listing.look, self._settings.pool, item)
+
+    async def is_same(self, item: Item, url: str) -> bool:
+        return rbd_listing.is_same(self._settings.pool, item, url)
+
+    async def remove(self, item: Item) -> None:
+        try:
+            await self._cluster.run_in(self._removals, delete, self._settings.pool, item.name, SNAPSHOT)
+        except StoreWriteDenied as error:
+            raise Forbidden("The store may not delete this RBD image") from error
 
     async def _write(self, draft: RbdDraft, writes: Writes, portions: Portions) -> None:
         """Write all that comes."""

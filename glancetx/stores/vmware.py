@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from glancetx.config.store_settings import MIB, VmwareDatastore, VmwareSettings
 from glancetx.domain.errors import Conflict, DataInUse, DataNotFound, StoreUnavailable, StoreWriteDenied
-from glancetx.interfaces import IStore, Stored
+from glancetx.domain.listed import Item, Kept, Page
+from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.failpoints import reach
@@ -21,6 +22,7 @@ from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
 from glancetx.stores.uri import DatastorePlace, datastore_place, datastore_url
 from glancetx.stores.vmware_files import MISSING, VmwareFiles, choose
+from glancetx.stores.vmware_listing import VmwareListing, place_of
 from glancetx.stores.vmware_session import VmwareSession
 from glancetx.streams import Intake
 from glancetx.streams.portions import Portions
@@ -31,7 +33,7 @@ SMALL: Final = 4 * MIB  # an image that is kept in memory, so that it can be sen
 LOOKS: Final = 2  # more times that a draft is looked for whose stream broke off
 
 
-@implementer(IStore)
+@implementer(IStore, IListing)
 class VmwareStore:
     """One folder in each of some datastores, ``IMAGE`` for an image.
 
@@ -51,6 +53,7 @@ class VmwareStore:
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._session = VmwareSession(settings, client, retries)
         self._files = VmwareFiles(self._session, client)
+        self._listing = VmwareListing(settings, self._files)
         self._folders: set[DatastorePlace] = set()
         self._adding: set[str] = set()
 
@@ -107,6 +110,18 @@ class VmwareStore:
     async def discard(self, image_id: str, attempt: str) -> None:
         for datastore in self._settings.datastores:
             await _Upload(self._files, self._place(datastore, image_id), attempt, self._retries).remove()
+
+    async def page(self, marker: str, limit: int) -> Page:
+        return await self._listing.page(marker)
+
+    async def look(self, item: Item) -> Kept | None:
+        return await self._listing.look(item)
+
+    async def is_same(self, item: Item, url: str) -> bool:
+        return await self._listing.is_same(item, url)
+
+    async def remove(self, item: Item) -> None:
+        await (self._files.delete(place_of(item)) if item.piece else self.delete(item.url))
 
     async def _find_room(self, image_id: str, size: int) -> VmwareDatastore:
         """Where so many bytes go. :raises Conflict: if the image has data in any of the datastores."""

@@ -25,7 +25,7 @@ from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.runtime.undo import Shielded
 from glancetx.stores.uri import DatastorePlace
 from glancetx.stores.vmware_session import VmwareSession
-from glancetx.stores.vmware_soap import Fault, Ref, reference, references
+from glancetx.stores.vmware_soap import ROOT, Fault, Ref, reference, references
 
 DATA: Final[Mapping[str, str]] = {"Content-Type": "application/octet-stream"}
 MISSING: Final = "The datastore has no file at the location"
@@ -41,6 +41,15 @@ class Room:
 
     datastore: VmwareDatastore
     free: int
+
+
+@frozen
+class FoundFile:
+    """A file in a folder. *modified* is when it was written, as vSphere tells times."""
+
+    name: str
+    size: int
+    modified: str
 
 
 class VmwareFiles:
@@ -162,6 +171,52 @@ class VmwareFiles:
             if isinstance(error, StoreWriteDenied):
                 raise Forbidden("The store may not delete this file") from fault
             raise error from fault
+
+    async def search(self, folder: DatastorePlace, patterns: Sequence[str]) -> list[FoundFile]:
+        """The files in a folder whose names match one of the patterns (``*`` and ``?``); none if it is not there."""
+        searching = self._session.task(
+            "SearchDatastore_Task",
+            await self._browser(folder),
+            datastorePath=folder.name,
+            searchSpec={
+                "details": {"fileType": False, "fileSize": True, "modification": True, "fileOwner": False},
+                "matchPattern": list(patterns),
+            },
+        )
+        try:
+            result = await searching
+        except Fault as fault:
+            if fault.name == "FileNotFound":
+                return []
+            raise self._explain(fault) from fault
+        return [
+            FoundFile(
+                each.findtext("path") or "", int(each.findtext("fileSize") or 0), each.findtext("modification") or ""
+            )
+            for each in (() if result is None else result.findall("file"))
+        ]
+
+    async def now(self) -> str:
+        """What time it is, by the server's clock."""
+        try:
+            return (await self._session.call("CurrentTime", ROOT)).findtext("returnval") or ""
+        except Fault as fault:
+            raise self._explain(fault) from fault
+
+    async def _browser(self, place: DatastorePlace) -> Ref:
+        """What looks into a datastore."""
+        datacenter = await self._datacenter(place.datacenter)
+        if datacenter is not None:
+            try:
+                listed = (await self._session.properties([datacenter], "datastore")).get(datacenter, {})
+                refs = references(listed.get("datastore", ()))
+                for each in (await self._session.properties(refs, "name", "browser")).values():
+                    browser = reference(each.get("browser"))
+                    if each["name"].text == place.datastore and browser is not None:
+                        return browser
+            except Fault as fault:
+                raise self._explain(fault) from fault
+        raise StoreUnavailable(f"Could not find datastore {place.datastore} in datacenter {place.datacenter}")
 
     def _url(self, place: DatastorePlace) -> str:
         return self._session.address + place.target

@@ -110,8 +110,10 @@ class VmwareSession:
             if not await self._retries.pause(tried):
                 raise failure
 
-    async def task(self, method: str, this: str | Ref, /, **arguments: Value | list[Value] | None) -> None:
-        """Begin a task and wait for its end. Cancelling leaves the task to itself.
+    async def task(
+        self, method: str, this: str | Ref, /, **arguments: Value | list[Value] | None
+    ) -> ElementTree.Element | None:
+        """Begin a task and wait for its end; what it found, if anything. Cancelling leaves the task to itself.
 
         :raises Fault: what it failed with. :raises StoreUnavailable: if the server does not answer.
         """
@@ -122,8 +124,8 @@ class VmwareSession:
         while True:
             info = (await self.properties([task], "info")).get(task, {}).get("info")
             state = "error" if info is None else info.findtext("state")
-            if state == "success":
-                return
+            if info is not None and state == "success":
+                return info.find("result")
             if state == "error":
                 error = None if info is None else info.find("error")
                 raise Fault("UnknownFault") if error is None else fault_of(error)

@@ -26,7 +26,7 @@ from glancetx.interfaces import IStore
 from glancetx.stores.rbd import RbdStore
 from glancetx.stores.rbd_draft import MARK, part_name
 from glancetx.testing.fakes import Recorder, ScriptedSource, turns, until
-from glancetx.testing.stores import StoreTests, keep, new_attempt, new_id, read, the_reactor
+from glancetx.testing.stores import StoreTests, keep, listed, new_attempt, new_id, read, the_reactor
 from tests.ports import free_port
 from tests.services.ceph import Ceph
 
@@ -396,3 +396,32 @@ async def test_impossible(ceph: Ceph, changes: dict[str, Any]) -> None:
     store = store_of(ceph, **changes)
     with pytest.raises(ConfigurationError):
         await store.start()
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_drafts_and_no_images_of_others(ceph: Ceph) -> None:
+    """Drafts are pieces, superseded beside the whole; one that is open for writing is young; others' are not told."""
+    async with opened(ceph) as store:
+        whole, lost, attempt = new_id(), new_id(), new_attempt()
+        stored = await keep(store, CONTENT, whole)
+        drafts = [part_name(image_id, attempt) for image_id in (whole, lost)]
+        with ceph.pool() as pool:
+            for name in (*drafts, "volume-1", f"{lost}_disk", f"{lost}.part"):
+                ceph.rbd.RBD().create(pool, name, MIB)
+        items = {item.name: item for item in await listed(store)}
+        assert {name: item.piece for name, item in items.items()} == {whole: False, **dict.fromkeys(drafts, True)}
+        assert {item.url for item in items.values() if item.image_id == whole} == {stored.url}
+        for name in drafts:
+            kept = await store.look(items[name])
+            assert kept is not None
+            assert (kept.size, kept.superseded) == (MIB, name == drafts[0])
+            assert -600 < kept.age < 600
+        with image(ceph, drafts[1]):
+            kept = await store.look(items[drafts[1]])
+            assert kept is not None
+            assert kept.age == 0
+        await store.remove(items[drafts[0]])
+        assert await store.look(items[drafts[0]]) is None
+        assert await store.is_same(items[whole], f"rbd://{whole}")
+        assert not await store.is_same(items[whole], f"rbd://{ceph.fsid}/other/{whole}/snap")
+        assert await read(store, stored.url) == CONTENT

@@ -23,7 +23,7 @@ from glancetx.stores.uri import datastore_place
 from glancetx.stores.vmware import VmwareStore
 from glancetx.stores.vmware_files import Room, choose
 from glancetx.testing.fakes import ScriptedSource
-from glancetx.testing.stores import CONTENT, StoreTests, keep, new_attempt, new_id, read, the_reactor
+from glancetx.testing.stores import CONTENT, StoreTests, keep, listed, new_attempt, new_id, read, the_reactor
 from tests.services.vcsim import DATACENTER, PASSWORD, USER, Vcenter
 
 STORES = tuple(VmwareDatastore(datacenter=DATACENTER, name=f"LocalDS_{number}", weight=number) for number in (0, 1))
@@ -217,3 +217,29 @@ def test_choice() -> None:
         choose(rooms, 11 * MIB)
     with pytest.raises(StoreFull):
         choose([Room(light, 0)], 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_drafts_and_no_files_of_others(vcenter: Vcenter) -> None:
+    """In all datastores: drafts, and owners of nothing; an owner belongs to its image; other files are not told."""
+    settings = settings_for(vcenter)
+    store = store_of(settings)
+    whole, lost, attempt = new_id(), new_id(), new_attempt()
+    stored = await keep(store, b"data", whole)
+    folder = vcenter.place(settings.folder, whole).parent
+    names = [f"{whole}.{attempt}.part", f"{lost}.{attempt}.part", f"{lost}.owner"]
+    for name in (*names, f"{lost}.vmdk", "notes", "d41d8cd98f"):
+        (folder / name).write_bytes(b"0123456789")
+    items = {item.name.rpartition("/")[2]: item for item in await listed(store)}
+    assert {name: item.piece for name, item in items.items()} == {whole: False, **dict.fromkeys(names, True)}
+    assert items[names[0]].url == stored.url
+    for name in names:
+        kept = await store.look(items[name])
+        assert kept is not None
+        assert (kept.size, kept.superseded) == (10, name == names[0])
+        assert -600 < kept.age < 600
+        await store.remove(items[name])
+        assert await store.look(items[name]) is None
+    await store.remove(items[whole])
+    assert vcenter.names(settings.folder) == sorted(["d41d8cd98f", f"{lost}.vmdk", "notes"])
+    await store.stop()
