@@ -105,21 +105,23 @@ strays = Table(
     Column("size", BigInteger, nullable=False),
     Column("changed_at", DateTime, nullable=False),
     Column("first_seen", DateTime, nullable=False),
-    Column("last_seen", DateTime, nullable=False),
+    Column("walk", Integer, nullable=False),  # the last one that has seen it
     Index("ix_glancetx_strays_store", "store", "first_seen"),
 )
 
-# How far each store was gone through. `step` counts pages, so that of two who go on from the same one the first counts.
+# How far each store was gone through, for the how many-th time. `step` counts pages, so that of two who go on from the
+# same one the first counts.
 walks = Table(
     "glancetx_walks",
     metadata,
     Column("store", String(255), primary_key=True),
+    Column("number", Integer, nullable=False),
     Column("step", Integer, nullable=False),
     Column("marker", Text, nullable=False),
     Column("seen", BigInteger, nullable=False),  # items of this walk so far
     Column("began_at", DateTime, nullable=False),
     Column("ended_at", DateTime),
-    Column("last_seen", BigInteger, nullable=False),  # items of the walk before
+    Column("before", BigInteger, nullable=False),  # items of the last whole walk
 )
 
 imports = Table(

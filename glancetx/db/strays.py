@@ -138,22 +138,22 @@ def _record(
         return None
     others = [stray_id(walk.store, item.name) for item in items if item not in found]
     connection.execute(delete(strays).where(strays.c.id.in_(others)))
-    new = [stray for item, kept in found.items() if (stray := _note(connection, walk.store, item, kept, now))]
+    new = [stray for item, kept in found.items() if (stray := _note(connection, walk, item, kept, now))]
     if marker is None:
-        unseen = (strays.c.store == walk.store, strays.c.last_seen < walk.began_at)
+        unseen = (strays.c.store == walk.store, strays.c.walk != walk.number)
         connection.execute(delete(strays).where(*unseen))
     return new
 
 
-def _note(connection: Connection, store: str, item: Item, kept: Kept, now: datetime) -> Stray | None:
+def _note(connection: Connection, walk: Walk, item: Item, kept: Kept, now: datetime) -> Stray | None:
     """Write what was found; the stray if it is new."""
     changed = now - timedelta(seconds=kept.age)
-    stray = Stray(store=store, item=item, size=kept.size, changed=changed, first_seen=now)
-    values = {"size": kept.size, "changed_at": changed, "last_seen": now}
+    stray = Stray(store=walk.store, item=item, size=kept.size, changed=changed, first_seen=now)
+    values = {"size": kept.size, "changed_at": changed, "walk": walk.number}
     if connection.execute(update(strays).where(strays.c.id == stray.id).values(values)).rowcount:
         return None
     of_item = {"name": item.name, "image_id": item.image_id, "url": item.url, "piece": item.piece}
-    connection.execute(insert(strays).values(id=stray.id, store=store, first_seen=now, **of_item, **values))
+    connection.execute(insert(strays).values(id=stray.id, store=walk.store, first_seen=now, **of_item, **values))
     return stray
 
 

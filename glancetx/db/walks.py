@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import evolve, frozen
 from sqlalchemy import Connection, insert, select, update
@@ -16,9 +17,13 @@ from glancetx.domain.image import utc_now
 
 @frozen(kw_only=True)
 class Walk:
-    """One walk through *store*: the next page begins at *marker*. *before* is how many items the last walk has seen."""
+    """One walk through *store*: the next page begins at *marker*. *before* is how many items the last walk has seen.
+
+    It goes by its number: times have whole seconds in some databases, and walks may begin in the same one.
+    """
 
     store: str
+    number: int
     step: int
     marker: str
     seen: int
@@ -49,7 +54,7 @@ class Walks:
 def _due(connection: Connection, store: str, period: timedelta, now: datetime) -> Walk | None:
     walk = _load(connection, store)
     if walk is None:
-        values = {"store": store, "step": 0, "marker": "", "seen": 0, "began_at": now, "last_seen": 0}
+        values = {"store": store, "number": 0, "step": 0, "marker": "", "seen": 0, "began_at": now, "before": 0}
         try:
             with connection.begin_nested():
                 connection.execute(insert(walks).values(values))
@@ -60,7 +65,8 @@ def _due(connection: Connection, store: str, period: timedelta, now: datetime) -
         return walk
     if walk.began_at + period > now:
         return None
-    begun = {"step": walk.step + 1, "marker": "", "seen": 0, "began_at": now, "ended_at": None}
+    begun: dict[str, Any] = {"number": walk.number + 1, "step": walk.step + 1, "marker": "", "seen": 0}
+    begun |= {"began_at": now, "ended_at": None}
     connection.execute(update(walks).where(walks.c.store == store, walks.c.step == walk.step).values(begun))
     return _load(connection, store)
 
@@ -69,18 +75,17 @@ def _load(connection: Connection, store: str) -> Walk | None:
     row = connection.execute(select(walks).where(walks.c.store == store)).mappings().first()
     if row is None:
         return None
-    values: Mapping[str, object] = {name: value for name, value in row.items() if name != "last_seen"}
-    return Walk(**values, before=row["last_seen"])  # type: ignore[arg-type]
+    return Walk(**row)
 
 
 def _last_seen(connection: Connection, store: str) -> int:
-    return connection.execute(select(walks.c.last_seen).where(walks.c.store == store)).scalar() or 0
+    return connection.execute(select(walks.c.before).where(walks.c.store == store)).scalar() or 0
 
 
 def advance(connection: Connection, walk: Walk, marker: str | None, seen: int, now: datetime) -> bool:
     """Within a transaction: a page of *seen* items was looked at. False if somebody else has done so already."""
     seen += walk.seen
     values: dict[str, object] = {"step": walk.step + 1, "seen": seen}
-    values |= {"marker": marker} if marker is not None else {"marker": "", "ended_at": now, "last_seen": seen}
+    values |= {"marker": marker} if marker is not None else {"marker": "", "ended_at": now, "before": seen}
     mine = update(walks).where(walks.c.store == walk.store, walks.c.step == walk.step, walks.c.ended_at.is_(None))
     return connection.execute(mine.values(values)).rowcount == 1

@@ -24,16 +24,17 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("changed_at", sa.DateTime, nullable=False),
         sa.Column("first_seen", sa.DateTime, nullable=False),
-        sa.Column("last_seen", sa.DateTime, nullable=False),
+        sa.Column("walk", sa.Integer, nullable=False),
     )
     add_index("ix_glancetx_strays_store", "glancetx_strays", "store", "first_seen")
     add_table(
         "glancetx_walks",
         sa.Column("store", sa.String(255), primary_key=True),
+        sa.Column("number", sa.Integer, nullable=False),
         sa.Column("step", sa.Integer, nullable=False),
         sa.Column("marker", sa.Text, nullable=False),
         sa.Column("seen", sa.BigInteger, nullable=False),
         sa.Column("began_at", sa.DateTime, nullable=False),
         sa.Column("ended_at", sa.DateTime),
-        sa.Column("last_seen", sa.BigInteger, nullable=False),
+        sa.Column("before", sa.BigInteger, nullable=False),
     )
