@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,7 +25,7 @@ from glancetx.assembly.limits import Allotment, choose_limits
 from glancetx.assembly.locations import AdditionBuilder
 from glancetx.assembly.metadefs import build_metadefs
 from glancetx.assembly.nodes import build_nodes
-from glancetx.assembly.notifiers import choose_notifier
+from glancetx.assembly.notifiers import Audience, choose_audience
 from glancetx.assembly.plugins import PluginBuilder
 from glancetx.assembly.stores import StoreBuilder
 from glancetx.cache.cache import ImageCache
@@ -46,6 +46,7 @@ from glancetx.domain.errors import DatabaseUnavailable
 from glancetx.imports.accept import Imports
 from glancetx.interfaces import IAuthenticator, IImportStep, ILimits, INotifier, IStore
 from glancetx.notifications.events import Events
+from glancetx.notifications.metadef_events import MetadefEvents
 from glancetx.operations.activation import Activation
 from glancetx.operations.cache import CacheAccess
 from glancetx.operations.following import Following
@@ -136,10 +137,12 @@ class ImageService(MultiService):
         policy = self._policy = Policy(settings.access)
         self._allotment = choose_limits(settings, reactor) if limits is None else Allotment(limits)
         limits = self._allotment.limits
-        self._messengers: Sequence[IService] = ()
+        told = settings.notifications
         if notifier is None:
-            notifier, self._messengers = choose_notifier(settings.notifications, reactor)
-        events = Events(notifier, settings.notifications.disabled)
+            self._audience = choose_audience(told, self._engine, self._process, reactor)
+        else:
+            self._audience = Audience(notifier)
+        events = Events(self._audience.notifier, told.disabled, self._audience.messenger)
         self.cache = self._build_cache()
         schema = ImageSchema(settings.images)
         images, self._claims = Images(self._engine), Claims(self._engine, settings.coordination.lease)
@@ -223,7 +226,7 @@ class ImageService(MultiService):
         self._adding = adding.runner()
         self.additions = adding.additions(self._adding)
         self._recovery = Recovery(
-            images, self._claims, self._stores, self._staging, self._importing.resume, self._adding.resume
+            images, self._claims, self._stores, self._staging, events, self._importing.resume, self._adding.resume
         )
         self.uploads = Uploads(
             reactor,
@@ -289,7 +292,8 @@ class ImageService(MultiService):
         kept = settings.imports.task_time_to_live
         self.tasks = TaskList(Tasks(self._engine), images, policy, events, kept)
         self.following = Following(reactor, images, policy, ImportStates(self._engine))
-        definitions = build_metadefs(self._engine, policy, notifier, settings.images)
+        definition_events = MetadefEvents(self._audience.notifier, told.disabled, self._audience.messenger)
+        definitions = build_metadefs(self._engine, policy, definition_events, settings.images)
         self.metadefs, self._metadef_rooms = definitions.namespaces, definitions.rooms
         leases = self._leases = choose_leases(settings.coordination, reactor, self._engine, self._process)
         self.background = BackgroundBuilder(
@@ -308,6 +312,8 @@ class ImageService(MultiService):
             copy=self.imports.copy,
             cache=self.cache,
             caching=self._caching,
+            audience=self._audience,
+            events=events,
             multiple=self._multiple,
         ).build()
         self._serves = background
@@ -363,6 +369,8 @@ class ImageService(MultiService):
     def statuses(self) -> dict[str, dict[str, Any]]:
         """What each background service has to tell, by its name; JSON types only."""
         own = {service.name_of_work: service.status() for service in self._background}
+        if self._audience.messenger is not None:
+            own["messenger"] = self._audience.messenger.status()
         return own | self.background.leadership.statuses()
 
     def reconfigure(self, settings: Settings) -> None:
@@ -379,8 +387,8 @@ class ImageService(MultiService):
         if self.cache is not None:
             await self.cache.start()
         await self._identity.start()
-        for messenger in self._messengers:
-            messenger.startService()
+        if self._audience.messenger is not None:
+            self._audience.messenger.startService()
         await self._claims.register(self._process)
         self._registered = True
         if not self._serves:
@@ -428,10 +436,10 @@ class ImageService(MultiService):
             yield "the image cache", self.cache.stop
         yield "a background service", lambda: maybeDeferred(MultiService.stopService, self)
         yield "the leases", self._leases.stop
+        if self._audience.messenger is not None:
+            yield "the broker of events", partial(maybeDeferred, self._audience.messenger.stopService)
         if self._registered:
             yield "the presence", self.background.presence.retire
-        for messenger in self._messengers:
-            yield "the broker of events", partial(maybeDeferred, messenger.stopService)
         yield "a store", self._stores.stop
         yield "the database", self._engine.stop
         for pool in self._pools():

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from attrs import frozen
 
 from glancetx.assembly.caching import CacheParts
+from glancetx.assembly.notifiers import Audience
 from glancetx.cache.cache import ImageCache
 from glancetx.config.settings import Settings
 from glancetx.db.claims import Claims, Process
@@ -20,6 +21,7 @@ from glancetx.db.strays import Strays
 from glancetx.db.walks import Walks
 from glancetx.domain.errors import ConfigurationError
 from glancetx.interfaces import ILeases, IListing
+from glancetx.notifications.events import Events
 from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
 from glancetx.services.leader import Leadership
@@ -31,6 +33,7 @@ from glancetx.services.replicator import Mender, Replicator
 from glancetx.services.scrubber import Scrubber
 from glancetx.services.surveyor import Surveyor
 from glancetx.services.unstager import Unstager
+from glancetx.services.updater import Updater
 from glancetx.stores.registry import Stores
 from glancetx.streams import Throttle
 from glancetx.transfer.recovery import Recovery
@@ -60,6 +63,7 @@ class Background:
     surveyor: Surveyor
     stray_removal: StrayRemoval
     placer: Placer
+    updater: Updater | None
     caching: Sequence[PeriodicService]
     running: Sequence[PeriodicService]
 
@@ -68,7 +72,8 @@ class Background:
         """Those whose `run_once` a command may call, by name."""
         own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer, self.surveyor)
         mender = [] if self.mender is None else [self.mender]
-        works: Sequence[PeriodicService] = (*own, *mender, *self.caching)
+        updater = [] if self.updater is None else [self.updater]
+        works: Sequence[PeriodicService] = (*own, *mender, *updater, *self.caching)
         return {work.name_of_work: work for work in works}
 
 
@@ -91,6 +96,8 @@ class BackgroundBuilder:
     copy: Copy
     cache: ImageCache | None
     caching: CacheParts
+    audience: Audience
+    events: Events
     multiple: bool
 
     def build(self) -> Background:
@@ -106,8 +113,10 @@ class BackgroundBuilder:
         scrubber = self._scrubber()
         removal, surveyor = self._surveyor()
         placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
+        updater = self._updater()
         leadership = Leadership(self.reactor, self.leases, lease)
-        for work in self._led(auditor, replicator, scrubber, placer, surveyor):
+        led = [*self._led(auditor, replicator, scrubber, placer, surveyor), *([] if updater is None else [updater])]
+        for work in led:
             leadership.lead(work.name_of_work, work)
         return Background(
             presence=presence,
@@ -121,6 +130,7 @@ class BackgroundBuilder:
             surveyor=surveyor,
             stray_removal=removal,
             placer=placer,
+            updater=updater,
             caching=self.caching.services,
             running=(presence, reaper, unstager, leadership, *mends, *self.caching.periodic),
         )
@@ -143,6 +153,12 @@ class BackgroundBuilder:
     def _repairs(self) -> Repairs:
         throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
         return Repairs(self.copies, self.stores, self.recovery, self.hashing, throttle, self.process.id, self.cache)
+
+    def _updater(self) -> Updater | None:
+        audience = self.audience
+        if audience.messenger is None or audience.rows is None:
+            return None
+        return Updater(self.reactor, audience.rows, audience.messenger, self.settings.notifications.kept)
 
     def _scrubber(self) -> Scrubber:
         pending = PendingDeletes(self.engine)

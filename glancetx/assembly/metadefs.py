@@ -12,7 +12,6 @@ from glancetx.db.engine import Engine
 from glancetx.db.metadef_items import Definitions, ResourceTypes, TagRows
 from glancetx.db.metadef_rows import OBJECTS, PROPERTIES
 from glancetx.db.metadefs import Namespaces
-from glancetx.interfaces import INotifier
 from glancetx.notifications.metadef_events import MetadefEvents
 from glancetx.operations.metadef_items import MetadefObjects, MetadefProperties, MetadefTags, MetadefTypes
 from glancetx.operations.metadef_schemas import MetadefSchemas
@@ -29,10 +28,10 @@ class MetadefParts:
     rooms: Sequence[object]
 
 
-def build_metadefs(engine: Engine, policy: Policy, notifier: INotifier, settings: ImagesSettings) -> MetadefParts:
+def build_metadefs(engine: Engine, policy: Policy, events: MetadefEvents, settings: ImagesSettings) -> MetadefParts:
     """The parts, sharing *engine* and one set of schemas."""
     rows, types = Namespaces(engine), ResourceTypes(engine)
-    door, schemas, events = NamespaceDoor(rows, policy), MetadefSchemas(), MetadefEvents(notifier)
+    door, schemas = NamespaceDoor(rows, policy), MetadefSchemas()
     namespaces = Metadefs(rows, door, schemas, events)
     properties = MetadefProperties(Definitions(engine, PROPERTIES), types, door, schemas, events)
     rooms = (

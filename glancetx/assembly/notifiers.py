@@ -1,29 +1,41 @@
-"""Who is told what happens: the notifier that settings choose."""
+"""Who is told what happens: the notifier, and the messenger to a broker, that settings choose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService
+from attrs import frozen
 
-from glancetx.config.settings import BrokerSettings, NotificationSettings
+from glancetx.config.settings import NotificationSettings
+from glancetx.db.claims import Process
+from glancetx.db.engine import Engine
+from glancetx.db.events import EventRows, Stamps
 from glancetx.interfaces import INotifier
 from glancetx.notifications.log import LogNotifier
 from glancetx.notifications.nothing import NoNotifier
-from glancetx.notifications.several import SeveralNotifiers
 
-
-def choose_notifier(settings: NotificationSettings, reactor: Any) -> tuple[INotifier, Sequence[IService]]:
-    """The notifier, and the connections to a broker which are to be started before it is used."""
-    drivers = [driver for driver in settings.drivers if driver.startswith("messaging")]
-    broker = settings.broker
-    messengers = [] if broker is None else [_messenger(reactor, settings, broker, driver) for driver in drivers]
-    chosen = [*([LogNotifier()] if "log" in settings.drivers else []), *messengers]
-    return (SeveralNotifiers(chosen) if chosen else NoNotifier()), messengers
-
-
-def _messenger(reactor: Any, settings: NotificationSettings, broker: BrokerSettings, driver: str) -> Any:
+if TYPE_CHECKING:
     from glancetx.notifications.messaging import MessagingNotifier
 
-    return MessagingNotifier(reactor, settings, broker, envelope=driver == "messagingv2")
+
+@frozen
+class Audience:
+    """Who is told. *messenger* is to be started before; *rows* are the events that it keeps in the database."""
+
+    notifier: INotifier
+    messenger: MessagingNotifier | None = None
+    rows: EventRows | None = None
+
+
+def choose_audience(settings: NotificationSettings, engine: Engine, process: Process, reactor: Any) -> Audience:
+    """Those that settings name."""
+    notifier = LogNotifier() if "log" in settings.drivers else NoNotifier()
+    if settings.broker is None:
+        return Audience(notifier)
+    from glancetx.notifications.messaging import MessagingNotifier
+
+    rows = EventRows(engine, process) if settings.kept else None
+    envelopes = [driver == "messagingv2" for driver in settings.drivers if driver.startswith("messaging")]
+    stamps = Stamps(process.id)
+    messenger = MessagingNotifier(reactor, settings, settings.broker, stamps=stamps, rows=rows, envelopes=envelopes)
+    return Audience(notifier, messenger, rows)

@@ -89,6 +89,7 @@ def document(facts: Facts) -> dict[str, Any]:
         "claims": dict(facts.claims),
         "orphaned_claims": facts.orphans,
         "copies": dict(facts.copies),
+        "unsent_events": facts.events,
         "oldest_audit": None if facts.oldest_audit is None else (facts.at - facts.oldest_audit).total_seconds(),
         "strays": {
             store: {
@@ -159,6 +160,7 @@ def _summary(facts: Facts) -> Iterator[str]:
         what = f"{found.count:,} of {found.size:,} bytes, the first found {days:,.1f} days ago"
         yield f"Without an image in {store}: {what}"
     claims = ", ".join(f"{count:,} {kind}" for kind, count in sorted(facts.claims.items()))
+    yield f"Events to be sent: {facts.events:,}"
     yield f"Work under way: {claims or 'none'}" + (f"; {facts.orphans:,} to be put right" if facts.orphans else "")
 
 

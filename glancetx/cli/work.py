@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WORKS: Final = (
     "auditor",
     "cleaner",
+    "completer",
     "mender",
     "placer",
     "prefetcher",
@@ -32,7 +33,9 @@ WORKS: Final = (
     "scrubber",
     "surveyor",
     "unstager",
+    "updater",
 )
+LACKING: Final = {"updater": "driver = messagingv2 in [oslo_messaging_notifications], and kept_events"}
 REFRESH: Final = 0.5
 
 
@@ -47,7 +50,8 @@ def run(context: click.Context, work: str) -> None:
 
     async def once(service: ImageService) -> None:
         if work not in service.background.works:
-            raise ConfigurationError(f"There is no {work} without image_cache_dir")
+            lacking = LACKING.get(work, "image_cache_dir")
+            raise ConfigurationError(f"There is no {work} without {lacking}")
         runner = service.background.works[work]
         with shown(runner, work) as _:
             done = await runner.run_all()

@@ -33,6 +33,15 @@ NOTIFICATIONS: Final = [
     cfg.IntOpt("retry", default=-1, help="How often sending is tried again while the broker is away; -1: for ever."),
 ]
 
+OWN: Final = [
+    cfg.IntOpt(
+        "kept_events",
+        default=100_000,
+        min=0,
+        help="So many events that the broker does not have are kept in the database, the newest; 0: in memory alone.",
+    ),
+]
+
 RABBIT: Final = [
     cfg.BoolOpt("ssl", default=False, help="Speak TLS to the broker."),
     cfg.StrOpt("ssl_ca_file", default="", help="PEM file of its authorities; unset: the system's."),
@@ -68,6 +77,7 @@ def notification_settings(conf: Any) -> NotificationSettings:
         disabled=frozenset(conf.disabled_notifications),
         topics=tuple(group.topics),
         retry=group.retry,
+        kept=conf.glancetx.kept_events,
         broker=broker_settings(conf, group.transport_url or conf.transport_url) if to_broker else None,
     )
 

@@ -14,6 +14,7 @@ from glancetx.config.coordination import COORDINATION
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
 from glancetx.config.limits import OSLO_LIMIT
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
+from glancetx.config.messaging import OWN as OWN_MESSAGING
 from glancetx.config.middleware import CORS, HEALTHCHECK, OSLO_MIDDLEWARE
 from glancetx.config.plugins import IMAGE_CONVERSION, IMAGE_IMPORT, INJECT_METADATA
 from glancetx.config.plugins import OWN as OWN_PLUGINS
@@ -175,7 +176,12 @@ GLANCETX = [
     *OWN_PLUGINS,
     cfg.StrOpt("signature_certificates", help="Folder of certificates of signed images: ID.pem; before Barbican."),
     cfg.IntOpt("audit_rate", default=10 * 1024 * 1024, min=0, help="Bytes a second the auditor reads; 0: no audit."),
-    cfg.IntOpt("repair_rate", default=100 * 1024 * 1024, min=0, help="Bytes a second repairs read; 0: no repairs."),
+    cfg.IntOpt(
+        "repair_rate",
+        default=100 * 1024 * 1024,
+        min=0,
+        help="Bytes a second repairs read, and who looks for hashes that are missing; 0: neither happens.",
+    ),
     cfg.BoolOpt(
         "verify_reads",
         default=True,
@@ -263,7 +269,7 @@ GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "oslo_policy": OSLO_POLICY,
     "oslo_messaging_notifications": NOTIFICATIONS,
     "oslo_messaging_rabbit": RABBIT,
-    "glancetx": [*GLANCETX, *OWN_CACHE],
+    "glancetx": [*GLANCETX, *OWN_CACHE, *OWN_MESSAGING],
 }
 
 

@@ -377,13 +377,17 @@ class BrokerSettings:
 
 @frozen(kw_only=True)
 class NotificationSettings:
-    """Who is told of events. *drivers*: those of oslo.messaging. *retry*: how often a try is repeated; -1: for ever."""
+    """Who is told of events. *drivers*: those of oslo.messaging. *retry*: how often a try is repeated; -1: for ever.
+
+    *kept*: how many of those that the broker does not have are kept in the database; 0: in memory alone.
+    """
 
     drivers: tuple[str, ...] = ()
     publisher_id: str = "image.localhost"
     disabled: frozenset[str] = frozenset()
     topics: tuple[str, ...] = ("notifications",)
     retry: int = -1
+    kept: int = 100_000
     broker: BrokerSettings | None = None
 
 

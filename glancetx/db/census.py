@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from glancetx.db.claims import NOBODY
 from glancetx.db.copies import count_states
 from glancetx.db.engine import Engine
+from glancetx.db.events import count_events
 from glancetx.db.own_schema import claims, copies, leases, processes, reports
 from glancetx.db.strays import StrayCount, count_strays
 from glancetx.domain.image import utc_now
@@ -34,7 +35,7 @@ class ProcessFacts:
 class Facts:
     """All of it, at one time. *leases*: name -> process id. *claims* and *copies*: how many of each kind or state.
 
-    *strays*: what no image has, by store.
+    *strays*: what no image has, by store. *events*: how many are kept for a broker that does not have them.
     """
 
     at: datetime
@@ -45,6 +46,7 @@ class Facts:
     copies: Mapping[str, int]
     oldest_audit: datetime | None
     strays: Mapping[str, StrayCount]
+    events: int
 
 
 class Census:
@@ -97,6 +99,7 @@ def load_facts(connection: Connection, now: datetime) -> Facts:
         copies=count_states(connection),
         oldest_audit=connection.execute(select(func.min(copies.c.audited_at))).scalar(),
         strays=count_strays(connection),
+        events=count_events(connection),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock, Thread, local
 from typing import Any, Final, Generic, TypeVar
 
@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from glancetx.db.dialects import Fault, Pool
 from glancetx.db.handover import Inbox
+from glancetx.db.telling import afterwards
 from glancetx.domain.errors import DatabaseUnavailable, Invalid, OutcomeUnknown
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Call(Deferred[T], Generic[T]):
     def __init__(self, work: Callable[[Connection], T]) -> None:
         super().__init__()
         self.work = work
+        self.afterwards: Sequence[Callable[[], None]] = ()  # to be called when the work is committed
         self._ticket = Lock()  # taken once: by the thread that runs the call, or by the cancel that forestalls it
         self._cancelled = False
 
@@ -64,6 +66,8 @@ class Call(Deferred[T], Generic[T]):
 
     def end(self, outcome: T | Failure) -> None:
         """In the reactor's thread: the work is over."""
+        for call in self.afterwards:
+            call()
         if not self.called:
             self.callback(Failure(CancelledError()) if self._cancelled else outcome)
 
@@ -135,9 +139,11 @@ class ConnectionThreads:
         kept, committing = None, False
         try:
             kept = self._connect()
+            afterwards(kept.connection)  # of a transaction that came to nothing
             result = call.work(kept.connection)
             committing = True
             kept.connection.commit()
+            call.afterwards = afterwards(kept.connection)
         except BaseException as error:
             fault = self._pool.fault(error)
             self._give_up(kept, fault)

@@ -31,6 +31,7 @@ from glancetx.db.pages import read_page
 from glancetx.db.prepared import Prepared, prepare_query
 from glancetx.db.rows import COLUMNS, read_image, select_images
 from glancetx.db.schema import images
+from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import check_begun, check_create, check_more, take_turn
 from glancetx.domain.claim import IMPORT, LOCATION, STAGE, Claim
 from glancetx.domain.context import RequestContext
@@ -53,18 +54,21 @@ _OF_DATA: Final = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_
 
 
 class Images:
-    """All images of one database. Cancelling any method waits until its transaction is committed or rolled back."""
+    """All images of one database. Cancelling any method waits until its transaction is committed or rolled back.
+
+    *tell* is called at the end of the transaction with the image that was written.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def create(self, image: Image, limits: Limits = UNLIMITED) -> Image:
+    async def create(self, image: Image, limits: Limits = UNLIMITED, tell: Tell[Image] = nobody) -> Image:
         """Insert a new image with its properties, tags and locations; returns it as saved.
 
         :raises LimitExceeded: if its owner has as many as *limits* allow.
         :raises ImageExists: if the id is taken, if only by a deleted image.
         """
-        return await self._engine.interact(_create, image, limits)
+        return await self._engine.interact(_create, image, limits, tell)
 
     async def get(self, context: RequestContext, image_id: str) -> Image:
         """The image, if it is not deleted and the caller may see it (A-095).
@@ -93,6 +97,7 @@ class Images:
         take: Claim | None = None,
         release: Claim | None = None,
         base: Image | None = None,
+        tell: Tell[Image] = nobody,
     ) -> Image:
         """Write the whole record, if its status still is *was*; returns it as saved, with its new updated_at.
 
@@ -103,17 +108,33 @@ class Images:
             nothing is written then.
         :raises ImageChanged: if the record is not *base* any more; nothing is written then either.
         """
-        return await self._engine.interact(save_image, image, was, take, release, base)
+        return await self._engine.interact(save_image, image, was, take, release, base, tell)
 
-    async def extend(self, image: Image, was: str, limits: Limits, more: int, base: Image | None = None) -> Image:
+    async def extend(
+        self,
+        image: Image,
+        was: str,
+        limits: Limits,
+        more: int,
+        base: Image | None = None,
+        tell: Tell[Image] = nobody,
+    ) -> Image:
         """As `save`, where *image* has got locations that hold *more* bytes; its owner may have *limits* at most.
 
         :raises LimitExceeded: if that would be too much; nothing is written then.
         :raises StatusConflict, ImageChanged: as `save`.
         """
-        return await self._engine.interact(_extend, image, was, limits, more, base)
+        return await self._engine.interact(_extend, image, was, limits, more, base, tell)
 
-    async def begin(self, image: Image, was: str, claim: Claim, limits: Limits, size: int | None) -> Image:
+    async def begin(
+        self,
+        image: Image,
+        was: str,
+        claim: Claim,
+        limits: Limits,
+        size: int | None,
+        tell: Tell[Image] = nobody,
+    ) -> Image:
         """Write the new status, and note *claim*, for an upload of *size* bytes (None: it is not known yet).
 
         Returns the whole record, with what others have changed since. The claim's owner may have no more than *limits*,
@@ -122,9 +143,9 @@ class Images:
         :raises LimitExceeded: if that would be too much; nothing is written then.
         :raises StatusConflict: as `save`.
         """
-        return await self._engine.interact(_begin, image, was, claim, limits, size)
+        return await self._engine.interact(_begin, image, was, claim, limits, size, tell)
 
-    async def publish(self, image: Image, was: str, claim: Claim) -> Image:
+    async def publish(self, image: Image, was: str, claim: Claim, tell: Tell[Image] = nobody) -> Image:
         """Write what the data has made of the image, its status and its locations, and remove *claim*.
 
         What others have changed since stays. Returns the whole record. A database that is away for a while is waited
@@ -132,15 +153,15 @@ class Images:
 
         :raises StatusConflict: as `save`.
         """
-        return await self._engine.insist(_publish, image, was, claim)
+        return await self._engine.insist(_publish, image, was, claim, tell)
 
-    async def requeue(self, claim: Claim) -> bool:
+    async def requeue(self, claim: Claim, tell: Tell[Image] = nobody) -> bool:
         """Undo an upload, or a staging, that its process did not finish: the image is queued again, the claim dropped.
 
         Does nothing if the claim is gone; leaves an image alone that is not saving, or uploading, any more. Tells
         whether it was.
         """
-        return await self._engine.ensure(_requeue, claim)
+        return await self._engine.ensure(_requeue, claim, tell)
 
     async def release_stuck(self, seconds: float) -> Sequence[str]:
         """Queue the images again that nobody claims and nothing has happened to for so long, although they are being
@@ -148,7 +169,15 @@ class Images:
         """
         return await self._engine.ensure(_release_stuck, utc_now() - timedelta(seconds=seconds))
 
-    async def delete(self, image: Image, was: str, release: Claim | None = None, *, later: bool = False) -> None:
+    async def delete(
+        self,
+        image: Image,
+        was: str,
+        release: Claim | None = None,
+        *,
+        later: bool = False,
+        tell: Tell[Image] = nobody,
+    ) -> None:
         """Mark the image, and all that belongs to it, as deleted, if its status still is *was* (D-049).
 
         *later*: its data is left to the scrubber (D-050). Imports into it are cancelled: their claims are nobody's from
@@ -156,10 +185,10 @@ class Images:
 
         :raises StatusConflict: as `save`.
         """
-        await self._engine.interact(_delete, image, was, release, PENDING_DELETE if later else DELETED)
+        await self._engine.interact(_delete, image, was, release, PENDING_DELETE if later else DELETED, tell)
 
 
-def _create(connection: Connection, image: Image, limits: Limits) -> Image:
+def _create(connection: Connection, image: Image, limits: Limits, tell: Tell[Image]) -> Image:
     check_create(connection, image.owner, limits)
     now = as_kept(connection, image.created_at)
     image = evolve(
@@ -171,7 +200,10 @@ def _create(connection: Connection, image: Image, limits: Limits) -> Image:
     except IntegrityError as error:
         raise ImageExists(image.id) from error
     add_children(connection, image.id, image.properties, image.tags, now)
-    return evolve(image, locations=tuple(add_location(connection, image.id, place, now) for place in image.locations))
+    locations = tuple(add_location(connection, image.id, place, now) for place in image.locations)
+    created = evolve(image, locations=locations)
+    tell(connection, created)
+    return created
 
 
 def _get(connection: Connection, context: RequestContext, image_id: str) -> Image:
@@ -197,7 +229,13 @@ def _list(connection: Connection, context: RequestContext, query: ImageQuery) ->
 
 
 def save_image(
-    connection: Connection, image: Image, was: str, take: Claim | None, release: Claim | None, base: Image | None = None
+    connection: Connection,
+    image: Image,
+    was: str,
+    take: Claim | None,
+    release: Claim | None,
+    base: Image | None = None,
+    tell: Tell[Image] = nobody,
 ) -> Image:
     """Within a transaction: what `Images.save` does."""
     if base is not None:
@@ -216,7 +254,9 @@ def save_image(
     if take is not None:
         add_claim(connection, take)
     _release(connection, image.id, was, release)
-    return evolve(image, locations=locations)
+    saved = evolve(image, locations=locations)
+    tell(connection, saved)
+    return saved
 
 
 def hold(connection: Connection, image_id: str) -> bool:
@@ -238,17 +278,33 @@ def _check_unchanged(connection: Connection, base: Image, was: str) -> None:
         raise ImageChanged(base.id)
 
 
-def _begin(connection: Connection, image: Image, was: str, claim: Claim, limits: Limits, size: int | None) -> Image:
+def _begin(
+    connection: Connection,
+    image: Image,
+    was: str,
+    claim: Claim,
+    limits: Limits,
+    size: int | None,
+    tell: Tell[Image],
+) -> Image:
     if limits != UNLIMITED:
         turn = take_turn(connection, claim.owner)
         claim = evolve(claim, turn=turn if size is None else None)
     _update(connection, image.id, was, {"status": image.status, "updated_at": as_kept(connection, utc_now())})
     add_claim(connection, claim)
     check_begun(connection, claim, limits, size)
-    return _present(connection, image.id)
+    begun = _present(connection, image.id)
+    tell(connection, begun)
+    return begun
 
 
-def _publish(connection: Connection, image: Image, was: str, claim: Claim) -> Image:
+def _publish(connection: Connection, image: Image, was: str, claim: Claim, tell: Tell[Image]) -> Image:
+    published = _write_published(connection, image, was, claim)
+    tell(connection, published)
+    return published
+
+
+def _write_published(connection: Connection, image: Image, was: str, claim: Claim) -> Image:
     if not drop_claim(connection, claim.id, claim.process):
         return _published(connection, image, was)
     now = as_kept(connection, utc_now())
@@ -279,9 +335,17 @@ def _find(connection: Connection, image_id: str) -> Image | None:
     return None if row is None else read_image(connection, row)
 
 
-def _extend(connection: Connection, image: Image, was: str, limits: Limits, more: int, base: Image | None) -> Image:
+def _extend(
+    connection: Connection,
+    image: Image,
+    was: str,
+    limits: Limits,
+    more: int,
+    base: Image | None,
+    tell: Tell[Image],
+) -> Image:
     check_more(connection, image.owner, limits, more)
-    return save_image(connection, image, was, None, None, base)
+    return save_image(connection, image, was, None, None, base, tell)
 
 
 def _update(connection: Connection, image_id: str, was: str, values: Mapping[str, Any]) -> None:
@@ -304,14 +368,17 @@ def _status(connection: Connection, image_id: str) -> str | None:
     return found
 
 
-def _requeue(connection: Connection, claim: Claim) -> bool:
+def _requeue(connection: Connection, claim: Claim, tell: Tell[Image]) -> bool:
     if not drop_claim(connection, claim.id):
         return False
     nothing = dict.fromkeys(_OF_DATA)
     values = {"status": QUEUED, "updated_at": as_kept(connection, utc_now()), **nothing}
     status = UPLOADING if claim.kind == STAGE else SAVING
     unfinished = (images.c.id == claim.image_id, images.c.status == status, alive(images))
-    return connection.execute(update(images).where(*unfinished).values(values)).rowcount == 1
+    if connection.execute(update(images).where(*unfinished).values(values)).rowcount != 1:
+        return False
+    tell(connection, _present(connection, claim.image_id))
+    return True
 
 
 def _release_stuck(connection: Connection, before: datetime) -> list[str]:
@@ -331,7 +398,9 @@ def _release_stuck(connection: Connection, before: datetime) -> list[str]:
     return released
 
 
-def _delete(connection: Connection, image: Image, was: str, release: Claim | None, status: str) -> None:
+def _delete(
+    connection: Connection, image: Image, was: str, release: Claim | None, status: str, tell: Tell[Image]
+) -> None:
     now = as_kept(connection, utc_now())
     values = {"status": status, "deleted": True, "deleted_at": now, "updated_at": now}
     _update(connection, image.id, was, values)
@@ -340,6 +409,7 @@ def _delete(connection: Connection, image: Image, was: str, release: Claim | Non
     filling = (claims.c.image_id == image.id, claims.c.kind.in_((STAGE, IMPORT, LOCATION)))
     connection.execute(update(claims).where(*filling).values(process=NOBODY))
     _release(connection, image.id, was, release)
+    tell(connection, evolve(image, status=status))
 
 
 def _values(image: Image) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from glancetx.db.rows import read_image, select_images
 from glancetx.db.schema import image_properties, images
 from glancetx.db.strays import is_going
 from glancetx.db.tasks import add_task, change_task, find_task
+from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import check_begun, check_more, take_turn
 from glancetx.domain.claim import DELETE, DISCARD, LOCATION, Claim
 from glancetx.domain.errors import Conflict, DataNotFound, ImportLost, StatusConflict
@@ -41,13 +42,20 @@ Change = Callable[[Image], Image]
 
 
 class ImportRuns:
-    """All imports of one database."""
+    """All imports of one database. *tell* is called at the end of the transaction with what it returns."""
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
 
     async def begin(
-        self, was: str, task: Task, run: ImportRun, claim: Claim, change: Change, limits: Limits = UNLIMITED
+        self,
+        was: str,
+        task: Task,
+        run: ImportRun,
+        claim: Claim,
+        change: Change,
+        limits: Limits = UNLIMITED,
+        tell: Tell[Image] = nobody,
     ) -> Image:
         """Lock the image, change it, and note task, claim and run.
 
@@ -55,7 +63,7 @@ class ImportRuns:
         :raises Conflict: if another import holds the lock.
         :raises LimitExceeded: if that would be more than *limits* allow. In all cases nothing is written.
         """
-        return await self._engine.interact(_begin, was, task, run, claim, change, limits, self._now())
+        return await self._engine.interact(_begin, was, task, run, claim, change, limits, self._now(), tell)
 
     async def staged(self, claim: Claim, change: Change) -> Image:
         """The data of *claim* is staged: change the image, and drop the claim.
@@ -86,15 +94,28 @@ class ImportRuns:
         """
         return await self._engine.ensure(_note, run, claim, change)
 
-    async def tell(self, run: ImportRun, claim: Claim, message: str, result: Any) -> None:
+    async def start(self, run: ImportRun, claim: Claim, tell: Tell[Task] = nobody) -> None:
+        """Say in the task that the work begins; *tell* is called with the task, if it is still there.
+
+        :raises ImportLost: if it is not ours any more.
+        """
+        await self._engine.ensure(_report, run, claim, "", None, tell)
+
+    async def report(self, run: ImportRun, claim: Claim, message: str, result: Any) -> None:
         """Say in the task how far it is. :raises ImportLost: if it is not ours any more."""
-        await self._engine.ensure(_tell, run, claim, message, result)
+        await self._engine.ensure(_report, run, claim, message, result, nobody)
 
     async def task_of(self, run: ImportRun) -> Task | None:
         return await self._engine.read(find_task, run.task_id)
 
     async def end(
-        self, run: ImportRun, claim: Claim, task: Task, change: Change, leftovers: Collection[Claim] = ()
+        self,
+        run: ImportRun,
+        claim: Claim,
+        task: Task,
+        change: Change,
+        leftovers: Collection[Claim] = (),
+        tell: Tell[Image | None] = nobody,
     ) -> Image | None:
         """Change the image, give back its lock, end the task, forget the run; *leftovers* are claims to be noted.
 
@@ -102,13 +123,22 @@ class ImportRuns:
 
         :raises ImportLost: if the import is not ours any more; nothing is written then.
         """
-        return await self._engine.interact(_end, run, claim, task, change, leftovers)
+        return await self._engine.interact(_end, run, claim, task, change, leftovers, tell)
 
     async def give_back(self, run: ImportRun, claim: Claim) -> None:
         """Leave it to any other process; this attempt does not count."""
         await self._engine.ensure(_give_back, run, claim)
 
-    async def attach(self, run: ImportRun, claim: Claim, was: str, change: Change, limits: Limits, more: int) -> Image:
+    async def attach(
+        self,
+        run: ImportRun,
+        claim: Claim,
+        was: str,
+        change: Change,
+        limits: Limits,
+        more: int,
+        tell: Tell[Image] = nobody,
+    ) -> Image:
         """Keep how far *run* is, and change the image, whose owner has *more* bytes by that.
 
         :raises StatusConflict: if the image's status is not *was* any more.
@@ -116,7 +146,7 @@ class ImportRuns:
         :raises DataNotFound: if no image had the data, and it is being removed.
         :raises ImportLost: if it is not ours any more. In all cases nothing is written.
         """
-        return await self._engine.interact(_attach, run, claim, was, change, limits, more)
+        return await self._engine.interact(_attach, run, claim, was, change, limits, more, tell)
 
     async def dismiss(self, image_id: str, process: str) -> bool:
         """Give to nobody what is done to add a location to that image; tells whether another process was at it."""
@@ -136,6 +166,7 @@ def _begin(
     change: Change,
     limits: Limits,
     now: datetime,
+    tell: Tell[Image],
 ) -> Image:
     if limits != UNLIMITED:
         take_turn(connection, claim.owner)
@@ -147,6 +178,7 @@ def _begin(
     add_task(connection, task)
     connection.execute(insert(imports).values(_row(run)))
     check_begun(connection, claim, limits, claim.reserved)
+    tell(connection, saved)
     return saved
 
 
@@ -255,7 +287,14 @@ def _note(connection: Connection, run: ImportRun, claim: Claim, change: Change |
 
 
 def _attach(
-    connection: Connection, run: ImportRun, claim: Claim, was: str, change: Change, limits: Limits, more: int
+    connection: Connection,
+    run: ImportRun,
+    claim: Claim,
+    was: str,
+    change: Change,
+    limits: Limits,
+    more: int,
+    tell: Tell[Image],
 ) -> Image:
     check_more(connection, claim.owner, limits, more)
     _hold(connection, run, claim)
@@ -265,7 +304,7 @@ def _attach(
     if image is None or image.status != was:
         raise StatusConflict(run.image_id, was, None if image is None else image.status)
     connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
-    return save_image(connection, change(image), image.status, None, None)
+    return save_image(connection, change(image), image.status, None, None, tell=tell)
 
 
 def _dismiss(connection: Connection, image_id: str, process: str) -> bool:
@@ -275,15 +314,23 @@ def _dismiss(connection: Connection, image_id: str, process: str) -> bool:
     return others is not None
 
 
-def _tell(connection: Connection, run: ImportRun, claim: Claim, message: str, result: Any) -> None:
+def _report(connection: Connection, run: ImportRun, claim: Claim, message: str, result: Any, tell: Tell[Task]) -> None:
     _hold(connection, run, claim)
     task = find_task(connection, run.task_id)
     if task is not None:
-        change_task(connection, evolve(task, status=PROCESSING, message=message, result=result))
+        task = evolve(task, status=PROCESSING, message=message, result=result)
+        change_task(connection, task)
+        tell(connection, task)
 
 
 def _end(
-    connection: Connection, run: ImportRun, claim: Claim, task: Task, change: Change, leftovers: Collection[Claim]
+    connection: Connection,
+    run: ImportRun,
+    claim: Claim,
+    task: Task,
+    change: Change,
+    leftovers: Collection[Claim],
+    tell: Tell[Image | None],
 ) -> Image | None:
     if not drop_claim(connection, claim.id, claim.process):
         raise ImportLost(run.image_id)
@@ -297,6 +344,7 @@ def _end(
     change_task(connection, task)
     for leftover in leftovers:
         add_claim(connection, leftover)
+    tell(connection, image)
     return image
 
 

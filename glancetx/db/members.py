@@ -11,6 +11,7 @@ from glancetx.db.engine import Engine
 from glancetx.db.images import hold
 from glancetx.db.schema import image_members as table
 from glancetx.db.schema import images
+from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import take_turn
 from glancetx.domain.errors import ImageNotFound, LimitExceeded, MemberExists, MemberNotFound
 from glancetx.domain.image import utc_now
@@ -21,7 +22,10 @@ MemberList = list[Member]
 
 
 class Members:
-    """The members of all images of one database. Who may see them is not asked here."""
+    """The members of all images of one database. Who may see them is not asked here.
+
+    *tell* is called at the end of the transaction with what became of the membership.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -30,28 +34,28 @@ class Members:
         """In the order in which they were added."""
         return await self._engine.read(_list, image_id)
 
-    async def add(self, image_id: str, member_id: str, quota: int) -> Member:
+    async def add(self, image_id: str, member_id: str, quota: int, tell: Tell[Member] = nobody) -> Member:
         """Share the image; a membership that was ended begins anew. A negative *quota* is none.
 
         :raises MemberExists, LimitExceeded: if it is shared with the project already, or with too many.
         :raises ImageNotFound: if the image was deleted meanwhile.
         """
-        return await self._engine.interact(_add, image_id, member_id, quota)
+        return await self._engine.interact(_add, image_id, member_id, quota, tell)
 
-    async def set_status(self, image_id: str, member_id: str, status: str) -> Member:
+    async def set_status(self, image_id: str, member_id: str, status: str, tell: Tell[Member] = nobody) -> Member:
         """:raises MemberNotFound: if the image is not shared with the project."""
-        return await self._engine.interact(_set_status, image_id, member_id, status)
+        return await self._engine.interact(_set_status, image_id, member_id, status, tell)
 
-    async def remove(self, image_id: str, member_id: str) -> Member:
+    async def remove(self, image_id: str, member_id: str, tell: Tell[Member] = nobody) -> Member:
         """Returns what it was. :raises MemberNotFound: if the image is not shared with the project."""
-        return await self._engine.interact(_remove, image_id, member_id)
+        return await self._engine.interact(_remove, image_id, member_id, tell)
 
 
 def _list(connection: Connection, image_id: str) -> MemberList:
     return [_member(row) for row in connection.execute(_live(image_id).order_by(table.c.id))]
 
 
-def _add(connection: Connection, image_id: str, member_id: str, quota: int) -> Member:
+def _add(connection: Connection, image_id: str, member_id: str, quota: int, tell: Tell[Member]) -> Member:
     owner = connection.execute(select(images.c.owner).where(images.c.id == image_id)).scalar()
     take_turn(connection, owner)  # also on a cluster, whose servers do not wait for each other's locks
     if not hold(connection, image_id):
@@ -72,17 +76,22 @@ def _add(connection: Connection, image_id: str, member_id: str, quota: int) -> M
     else:
         row = {"image_id": image_id, "member": member_id, "can_share": False, "created_at": now}
         connection.execute(insert(table).values(values | row))
-    return _find(connection, image_id, member_id)
+    added = _find(connection, image_id, member_id)
+    tell(connection, added)
+    return added
 
 
-def _set_status(connection: Connection, image_id: str, member_id: str, status: str) -> Member:
+def _set_status(connection: Connection, image_id: str, member_id: str, status: str, tell: Tell[Member]) -> Member:
     _change(connection, image_id, member_id, {"status": status, "updated_at": utc_now()})
-    return _find(connection, image_id, member_id)
+    changed = _find(connection, image_id, member_id)
+    tell(connection, changed)
+    return changed
 
 
-def _remove(connection: Connection, image_id: str, member_id: str) -> Member:
+def _remove(connection: Connection, image_id: str, member_id: str, tell: Tell[Member]) -> Member:
     found = _find(connection, image_id, member_id)
     _change(connection, image_id, member_id, {"deleted": True, "deleted_at": utc_now()})
+    tell(connection, found)
     return found
 
 

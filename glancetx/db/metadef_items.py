@@ -1,6 +1,7 @@
 """What is in a namespace - objects, properties, tags, associations - in the database: each method is one transaction.
 
-Who may see the namespace was asked before; that it is still there, and not protected, is seen to here.
+Who may see the namespace was asked before; that it is still there, and not protected, is seen to here. *tell* is called
+at the end of the transaction with what was written, or is gone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from glancetx.db.metadefs import with_types
 from glancetx.db.paging import behind, ordering
 from glancetx.db.schema import metadef_namespace_resource_types as link
 from glancetx.db.schema import metadef_resource_types
+from glancetx.db.telling import Tell, nobody
 from glancetx.domain.errors import (
     AssociationNotFound,
     DefinitionExists,
@@ -56,24 +58,24 @@ class Definitions(Generic[T]):
         """:raises DefinitionNotFound: if there is none of that name."""
         return await self._engine.read(_get, self.kind, namespace, name)
 
-    async def add(self, namespace: Namespace, items: Sequence[T]) -> None:
+    async def add(self, namespace: Namespace, items: Sequence[T], tell: Tell[Sequence[T]] = nobody) -> None:
         """Insert all, or none. :raises NamespaceNotFound, DefinitionExists: as they say."""
-        await self._engine.interact(_add, self.kind, namespace, items)
+        await self._engine.interact(_add, self.kind, namespace, items, tell)
 
-    async def save(self, namespace: Namespace, name: str, item: T) -> T:
+    async def save(self, namespace: Namespace, name: str, item: T, tell: Tell[T] = nobody) -> T:
         """Write *item* in place of the one called *name*; returns it as saved.
 
         :raises DefinitionNotFound: if there is none. :raises DefinitionExists: if the new name is taken.
         """
-        return await self._engine.interact(_save, self.kind, namespace, name, item)
+        return await self._engine.interact(_save, self.kind, namespace, name, item, tell)
 
-    async def remove(self, namespace: Namespace, name: str) -> T:
+    async def remove(self, namespace: Namespace, name: str, tell: Tell[T] = nobody) -> T:
         """Returns what it was. :raises DefinitionNotFound, DefinitionProtected: as they say."""
-        return await self._engine.interact(_remove, self.kind, namespace, name)
+        return await self._engine.interact(_remove, self.kind, namespace, name, tell)
 
-    async def clear(self, namespace: Namespace) -> None:
+    async def clear(self, namespace: Namespace, tell: Tell[None] = nobody) -> None:
         """Remove all of the namespace. :raises NamespaceNotFound, DefinitionProtected: as they say."""
-        await self._engine.interact(_clear, self.kind, namespace)
+        await self._engine.interact(_clear, self.kind, namespace, tell)
 
 
 class TagRows(Definitions[Tag]):
@@ -86,9 +88,9 @@ class TagRows(Definitions[Tag]):
         """One page, or all. :raises DefinitionNotFound: if the marker is none. :raises Invalid: as the sort key is."""
         return await self._engine.read(_page, namespace, query)
 
-    async def replace(self, namespace: Namespace, tags: Sequence[Tag]) -> None:
+    async def replace(self, namespace: Namespace, tags: Sequence[Tag], tell: Tell[Sequence[Tag]] = nobody) -> None:
         """Remove all, then insert these. :raises NamespaceNotFound, DefinitionExists: nothing has changed then."""
-        await self._engine.interact(_replace, namespace, tags)
+        await self._engine.interact(_replace, namespace, tags, tell)
 
 
 class ResourceTypes:
@@ -105,13 +107,15 @@ class ResourceTypes:
         """The associations of a namespace."""
         return await self._engine.read(_associations, namespace)
 
-    async def associate(self, namespace: Namespace, association: Association) -> None:
+    async def associate(
+        self, namespace: Namespace, association: Association, tell: Tell[Sequence[Association]] = nobody
+    ) -> None:
         """:raises NamespaceNotFound, AssociationExists: as they say."""
-        await with_types(self._engine, _associate, namespace, association)
+        await with_types(self._engine, _associate, namespace, association, tell)
 
-    async def dissociate(self, namespace: Namespace, name: str) -> Association:
+    async def dissociate(self, namespace: Namespace, name: str, tell: Tell[Association] = nobody) -> Association:
         """Returns what it was. :raises AssociationNotFound, DefinitionProtected: as they say."""
-        return await self._engine.interact(_dissociate, namespace, name)
+        return await self._engine.interact(_dissociate, namespace, name, tell)
 
 
 def _list(connection: Connection, kind: Kind[T], namespace: Namespace) -> Items[T]:
@@ -130,11 +134,14 @@ def _find(connection: Connection, kind: Kind[T], namespace: Namespace, name: str
     return row
 
 
-def _add(connection: Connection, kind: Kind[T], namespace: Namespace, items: Sequence[T]) -> None:
+def _add(
+    connection: Connection, kind: Kind[T], namespace: Namespace, items: Sequence[T], tell: Tell[Sequence[T]]
+) -> None:
     insert_definitions(connection, kind, lock_namespace(connection, namespace), items)
+    tell(connection, items)
 
 
-def _save(connection: Connection, kind: Kind[T], namespace: Namespace, name: str, item: T) -> T:
+def _save(connection: Connection, kind: Kind[T], namespace: Namespace, name: str, item: T, tell: Tell[T]) -> T:
     lock_namespace(connection, namespace)
     row = _find(connection, kind, namespace, name)
     values = kind.values(item) | {"created_at": row.created_at, "updated_at": utc_now()}
@@ -142,22 +149,27 @@ def _save(connection: Connection, kind: Kind[T], namespace: Namespace, name: str
         connection.execute(update(kind.table).where(kind.table.c.id == row.id).values(values))
     except IntegrityError as error:
         raise DefinitionExists(kind.word, values["name"], namespace.name) from error
-    return kind.read(connection.execute(select(kind.table).where(kind.table.c.id == row.id)).one())
+    saved = kind.read(connection.execute(select(kind.table).where(kind.table.c.id == row.id)).one())
+    tell(connection, saved)
+    return saved
 
 
-def _remove(connection: Connection, kind: Kind[T], namespace: Namespace, name: str) -> T:
+def _remove(connection: Connection, kind: Kind[T], namespace: Namespace, name: str, tell: Tell[T]) -> T:
     found = lock_namespace(connection, namespace)
     row = _find(connection, kind, namespace, name)
     if found.protected:
         raise DefinitionProtected(kind.word, row.name)
     connection.execute(delete(kind.table).where(kind.table.c.id == row.id))
-    return kind.read(row)
+    removed = kind.read(row)
+    tell(connection, removed)
+    return removed
 
 
-def _clear(connection: Connection, kind: Kind[Any], namespace: Namespace) -> None:
+def _clear(connection: Connection, kind: Kind[Any], namespace: Namespace, tell: Tell[None]) -> None:
     if lock_namespace(connection, namespace).protected:
         raise DefinitionProtected("namespace", namespace.name)
     connection.execute(delete(kind.table).where(kind.table.c.namespace_id == namespace.id))
+    tell(connection, None)
 
 
 def _page(connection: Connection, namespace: Namespace, query: MetadefQuery) -> Items[Tag]:
@@ -170,10 +182,11 @@ def _page(connection: Connection, namespace: Namespace, query: MetadefQuery) -> 
     return [TAGS.read(row) for row in connection.execute(page)]
 
 
-def _replace(connection: Connection, namespace: Namespace, tags: Sequence[Tag]) -> None:
+def _replace(connection: Connection, namespace: Namespace, tags: Sequence[Tag], tell: Tell[Sequence[Tag]]) -> None:
     found = lock_namespace(connection, namespace)
     connection.execute(delete(TAGS.table).where(TAGS.table.c.namespace_id == found.id))
     insert_definitions(connection, TAGS, found, tags)
+    tell(connection, tags)
 
 
 def _types(connection: Connection) -> TypeList:
@@ -187,11 +200,14 @@ def _associations(connection: Connection, namespace: Namespace) -> AssociationLi
     return [to_association(row) for row in connection.execute(found)]
 
 
-def _associate(connection: Connection, namespace: Namespace, association: Association) -> None:
+def _associate(
+    connection: Connection, namespace: Namespace, association: Association, tell: Tell[Sequence[Association]]
+) -> None:
     insert_association(connection, lock_namespace(connection, namespace), association)
+    tell(connection, [association])
 
 
-def _dissociate(connection: Connection, namespace: Namespace, name: str) -> Association:
+def _dissociate(connection: Connection, namespace: Namespace, name: str, tell: Tell[Association]) -> Association:
     found = lock_namespace(connection, namespace)
     kinds = metadef_resource_types
     mine = link.c.namespace_id == found.id
@@ -202,4 +218,6 @@ def _dissociate(connection: Connection, namespace: Namespace, name: str) -> Asso
         raise DefinitionProtected("resource-type-association", row.name)
     one = select(kinds.c.id).where(kinds.c.name == row.name).scalar_subquery()
     connection.execute(delete(link).where(mine, link.c.resource_type_id == one))
-    return to_association(row)
+    removed = to_association(row)
+    tell(connection, removed)
+    return removed

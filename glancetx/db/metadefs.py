@@ -33,6 +33,7 @@ from glancetx.db.paging import behind, ordering
 from glancetx.db.schema import metadef_namespace_resource_types as link
 from glancetx.db.schema import metadef_namespaces as table
 from glancetx.db.schema import metadef_resource_types
+from glancetx.db.telling import Tell, nobody
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import DefinitionProtected, Invalid, NamespaceExists, NamespaceNotFound
 from glancetx.domain.image import utc_now
@@ -55,18 +56,21 @@ Listed = list[tuple[Namespace, Contents]]
 
 
 class Namespaces:
-    """All namespaces of one database. Callers other than administrators see public ones and those of their project."""
+    """All namespaces of one database. Callers other than administrators see public ones and those of their project.
+
+    *tell* is called at the end of the transaction with what it returns.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def create(self, namespace: Namespace, contents: Contents) -> Namespace:
+    async def create(self, namespace: Namespace, contents: Contents, tell: Tell[Namespace] = nobody) -> Namespace:
         """Insert a namespace with all that is in it, or nothing; returns it with its id.
 
         :raises NamespaceExists: if the name is taken.
         :raises DefinitionExists, AssociationExists: if *contents* has a name twice.
         """
-        return await with_types(self._engine, _create, namespace, contents)
+        return await with_types(self._engine, _create, namespace, contents, tell)
 
     async def get(self, context: RequestContext, name: str) -> Namespace:
         """:raises NamespaceNotFound: if there is none of that name, for this caller."""
@@ -84,19 +88,19 @@ class Namespaces:
         """
         return await self._engine.read(_list, context, query)
 
-    async def save(self, namespace: Namespace) -> Namespace:
+    async def save(self, namespace: Namespace, tell: Tell[Namespace] = nobody) -> Namespace:
         """Write all attributes, the name too; returns it as saved, with its new updated_at.
 
         :raises NamespaceNotFound: if it was deleted meanwhile. :raises NamespaceExists: if the new name is taken.
         """
-        return await self._engine.interact(_save, namespace)
+        return await self._engine.interact(_save, namespace, tell)
 
-    async def delete(self, namespace: Namespace) -> Namespace:
+    async def delete(self, namespace: Namespace, tell: Tell[Namespace] = nobody) -> Namespace:
         """Delete it and all that is in it (D-052); returns what it was.
 
         :raises NamespaceNotFound: if it was deleted meanwhile. :raises DefinitionProtected: if it is protected.
         """
-        return await self._engine.interact(_delete, namespace)
+        return await self._engine.interact(_delete, namespace, tell)
 
 
 async def with_types(
@@ -118,12 +122,13 @@ def visible(context: RequestContext) -> ColumnElement[bool]:
     return or_(table.c.visibility == PUBLIC, table.c.owner == context.project_id)
 
 
-def _create(connection: Connection, namespace: Namespace, contents: Contents) -> Namespace:
+def _create(connection: Connection, namespace: Namespace, contents: Contents, tell: Tell[Namespace]) -> Namespace:
     try:
         made = insert_namespace(connection, namespace)
     except IntegrityError as error:
         raise NamespaceExists(namespace.name) from error
     fill(connection, made, contents)
+    tell(connection, made)
     return made
 
 
@@ -202,21 +207,23 @@ def _matching(query: MetadefQuery) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _save(connection: Connection, namespace: Namespace) -> Namespace:
+def _save(connection: Connection, namespace: Namespace, tell: Tell[Namespace]) -> Namespace:
     before = lock_namespace(connection, namespace)
     changed = evolve(namespace, created_at=before.created_at, updated_at=utc_now())
     try:
         connection.execute(update(table).where(table.c.id == before.id).values(namespace_values(changed)))
     except IntegrityError as error:
         raise NamespaceExists(namespace.name, renamed=True) from error
+    tell(connection, changed)
     return changed
 
 
-def _delete(connection: Connection, namespace: Namespace) -> Namespace:
+def _delete(connection: Connection, namespace: Namespace, tell: Tell[Namespace]) -> Namespace:
     found = lock_namespace(connection, namespace)
     if found.protected:
         raise DefinitionProtected("namespace", found.name)
     delete_namespace(connection, found)
+    tell(connection, found)
     return found
 
 

@@ -1,6 +1,6 @@
 """Our own tables, beside Glance's: which processes live, what each does to which data, whose turn it is.
 
-And what one of them does for all, how the copies of images are, and how far imports.
+And what one of them does for all, how the copies of images are, how far imports, and what a broker has yet to be told.
 
 Their migrations live in `migrations.versions`; Glance's tools never look at them.
 """
@@ -22,8 +22,11 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-OWN_HEAD: Final = "0007"
+from glancetx.db.sealing import SealedText
+
+OWN_HEAD: Final = "0008"
 VERSION_TABLE: Final = "glancetx_alembic_version"
 
 metadata = MetaData()
@@ -132,7 +135,7 @@ imports = Table(
     Column("claim", String(32), nullable=False),
     Column("host", String(255), nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("plan", Text, nullable=False),  # JSON
+    Column("plan", SealedText, nullable=False),  # JSON; it may have the URL of a location
     Column("step", String(30), nullable=False),
     Column("staged", String(255)),
     Index("ix_glancetx_imports_claim", "claim"),
@@ -145,4 +148,14 @@ reports = Table(
     Column("process", String(32), primary_key=True),
     Column("reported_at", DateTime, nullable=False),
     Column("report", Text, nullable=False),  # JSON
+)
+
+# What happened, until a broker has it; the key sorts by time. *process* is the one that sends it.
+events = Table(
+    "glancetx_events",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("process", String(32), nullable=False),
+    Column("body", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),  # JSON
+    Index("ix_glancetx_events_process", "process", "id"),
 )

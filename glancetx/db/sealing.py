@@ -1,4 +1,4 @@
-"""URLs of locations, which may be kept encrypted (``metadata_encryption_key``; database.md, D-060..D-063).
+"""URLs of locations, and what has them in it, which may be kept encrypted (``metadata_encryption_key``; D-060..D-063).
 
 The key belongs to an engine, not to the table: it stands at the engine's dialect, where the column's type finds it.
 """
@@ -19,7 +19,7 @@ from glancetx.domain.errors import ConfigurationError
 
 BLOCK: Final = 16
 KEYS: Final = (16, 24, 32)
-PLAIN: Final = "://"  # in every URL, and in no ciphertext
+PLAIN: Final = ("://", "{")  # one is in every URL, one in all JSON, and none in a ciphertext
 
 
 @frozen
@@ -48,7 +48,7 @@ class Seal:
 
     def open(self, kept: str) -> str:
         """The text; *kept* itself if it is not encrypted, as some of Glance's paths leave it, or by another key."""
-        if PLAIN in kept:
+        if any(each in kept for each in PLAIN):
             return kept
         try:
             sealed = base64.urlsafe_b64decode(kept)

@@ -14,6 +14,7 @@ from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
 from glancetx.db.paging import behind, ordering
 from glancetx.db.schema import task_info, tasks
+from glancetx.db.telling import Tell, nobody
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Invalid, TaskNotFound
 from glancetx.domain.image import utc_now
@@ -32,9 +33,9 @@ class Tasks:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def create(self, task: Task) -> Task:
-        """Insert a new task."""
-        await self._engine.interact(add_task, task)
+    async def create(self, task: Task, tell: Tell[Task] = nobody) -> Task:
+        """Insert a new task; *tell* is called with it at the end of the transaction."""
+        await self._engine.interact(_create, task, tell)
         return task
 
     async def get(self, context: RequestContext, task_id: str) -> Task:
@@ -54,13 +55,23 @@ class Tasks:
         await self._expire()
         return await self._engine.read(_of_image, context, image_id)
 
-    async def end(self, task: Task) -> None:
-        """Write how *task* ended, if it has not ended otherwise meanwhile."""
-        await self._engine.interact(change_task, task)
+    async def end(self, task: Task, tell: Tell[Task] = nobody) -> None:
+        """Write how *task* ended, if it has not ended otherwise meanwhile; then *tell* is called with it."""
+        await self._engine.interact(_finish, task, tell)
 
     async def _expire(self) -> None:
         if await self._engine.read(_any_expired, utc_now()):
             await self._engine.interact(_expire, utc_now())
+
+
+def _create(connection: Connection, task: Task, tell: Tell[Task]) -> None:
+    add_task(connection, task)
+    tell(connection, task)
+
+
+def _finish(connection: Connection, task: Task, tell: Tell[Task]) -> None:
+    if change_task(connection, task):
+        tell(connection, task)
 
 
 def add_task(connection: Connection, task: Task) -> None:

@@ -12,6 +12,7 @@ from glancetx.config.settings import ImportSettings
 from glancetx.db.claims import Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
+from glancetx.db.telling import Transaction
 from glancetx.domain.claim import IMPORT, Claim
 from glancetx.domain.context import RequestContext, service_context
 from glancetx.domain.errors import Conflict, Invalid, UrlRefused
@@ -189,10 +190,12 @@ class Imports:
     async def _note_and_launch(
         self, context: RequestContext, was: str, task: Task, run: ImportRun, claim: Claim, limits: Limits
     ) -> None:
-        saved = await self._runs.begin(was, task, run, claim, lambda each: begun(each, run.plan), limits)
+        def tell(transaction: Transaction, image: Image) -> None:
+            self._events.task_created(transaction, task)
+            self._events.image_updated(transaction, image)
+
+        await self._runs.begin(was, task, run, claim, lambda each: begun(each, run.plan), limits, tell)
         reach("import.begun")
-        self._events.task_created(task)
-        self._events.image_updated(saved)
         self._runner.launch(run, claim, context.token)
 
 

@@ -13,6 +13,7 @@ from glancetx.access.policy import Policy
 from glancetx.db.claims import Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
+from glancetx.db.telling import Transaction
 from glancetx.domain.claim import LOCATION as ADDING
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext
@@ -137,7 +138,9 @@ class Additions:
         await Shielded(self._note_and_launch(task, run, claim))
 
     async def _note_and_launch(self, task: Task, run: ImportRun, claim: Claim) -> None:
-        await self._runs.begin(QUEUED, task, run, claim, lambda image: image)
+        def tell(transaction: Transaction, _: Image) -> None:
+            self._events.task_created(transaction, task)
+
+        await self._runs.begin(QUEUED, task, run, claim, lambda image: image, tell=tell)
         reach("location.begun")
-        self._events.task_created(task)
         self._runner.launch(run, claim)

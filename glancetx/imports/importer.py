@@ -13,6 +13,7 @@ from glancetx.config.settings import ImportSettings
 from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns, leftover
+from glancetx.db.telling import Transaction
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import ImageNotFound, ImageServiceError, ImportLost
@@ -75,10 +76,7 @@ class Importer:
         if run.attempts >= MOST_ATTEMPTS:
             raise ImageServiceError(f"The import was begun {run.attempts} times, and never came to an end.")
         image = await self._images.get(service_context(), run.image_id)
-        await self._runs.tell(run, work.claim, "", None)
-        task = await self._runs.task_of(run)
-        if task is not None:
-            self._events.task_started(task)
+        await self._runs.start(run, work.claim, self._events.task_started)
         reach("import.processing")
         image = await self._progress.advance(work, image)
         source = await self._sources.open(image, work)
@@ -101,21 +99,26 @@ class Importer:
             raise ImageNotFound(run.image_id)
         for store, error in filled.failed.items():
             self._log.warn("image {image}: not in {store}: {error!r}", image=image.id, store=store, error=error)
-        for _ in filled.stored:
-            self._events.image_uploaded(image)
-        if run.plan.method != COPY_IMAGE:
-            self._events.image_activated(image)
-        self._events.task_ended(task)
         await self.unstage(run)
         reach("import.unstaged")
 
     async def _publish(self, work: Work, task: Task, filled: Filled, leftovers: Collection[Claim]) -> Image | None:
         """As soon as this was tried, it matters whether it was done: what is published must not be discarded."""
         run = work.run
+
+        def tell(transaction: Transaction, image: Image | None) -> None:
+            if image is None:
+                return
+            for _ in filled.stored:
+                self._events.image_uploaded(transaction, image)
+            if run.plan.method != COPY_IMAGE:
+                self._events.image_activated(transaction, image)
+            self._events.task_ended(transaction, task)
+
         work.published = True
         try:
             return await Shielded(
-                self._runs.end(run, work.claim, task, lambda image: filled.applied(image, run.plan), leftovers)
+                self._runs.end(run, work.claim, task, lambda image: filled.applied(image, run.plan), leftovers, tell)
             )
         except ImportLost:
             work.published = False
@@ -138,12 +141,15 @@ class Importer:
         reach("import.discarded")
         await self.unstage(run)
         task = await self._ended(run, FAILURE, message)
-        image = await self._runs.end(run, work.claim, task, _reverted(run, failed), leftovers)
+
+        def tell(transaction: Transaction, image: Image | None) -> None:
+            if image is not None:
+                self._events.upload_failed(transaction, image, cause)
+            self._events.task_ended(transaction, task)
+
+        await self._runs.end(run, work.claim, task, _reverted(run, failed), leftovers, tell)
         reach("import.reverted")
         self._log.warn("image {image}: the import failed: {why!r}", image=run.image_id, why=cause)
-        if image is not None:
-            self._events.upload_failed(image, cause)
-        self._events.task_ended(task)
 
     async def clean(self, run: ImportRun, claim: Claim) -> None:
         """Remove what the attempt under *claim* has stored; what cannot be removed now is noted, for the reaper."""

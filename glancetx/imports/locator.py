@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from attrs import asdict, evolve, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -13,6 +14,7 @@ from glancetx.config.settings import ImagesSettings
 from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
+from glancetx.db.telling import Transaction
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import (
@@ -101,10 +103,7 @@ class Locator:
         if run.attempts >= MOST_ATTEMPTS:
             raise ImageServiceError(f"The location was begun {run.attempts} times, and never came to an end.")
         image = await self._images.get(service_context(), run.image_id)
-        await self._runs.tell(run, work.claim, "", None)
-        task = await self._runs.task_of(run)
-        if task is not None:
-            self._events.task_started(task)
+        await self._runs.start(run, work.claim, self._events.task_started)
         reach("location.processing")
         if run.step != ATTACHED:
             image = await self._attach(work)
@@ -124,10 +123,15 @@ class Locator:
         limits = await self._limits.limits_of(work.claim.owner)
         attached = evolve(run, step=ATTACHED)
         image = await self._runs.attach(
-            attached, work.claim, QUEUED, lambda image: self._with(image, location, size, plan), limits, size
+            attached,
+            work.claim,
+            QUEUED,
+            lambda image: self._with(image, location, size, plan),
+            limits,
+            size,
+            self._events.image_updated,
         )
         work.run = attached
-        self._events.image_updated(image)
         return image
 
     def _with(self, image: Image, location: Location, size: int, plan: ImportPlan) -> Image:
@@ -178,16 +182,21 @@ class Locator:
         run = work.run
         task = evolve(await self._ended(run, SUCCESS, ""), result={"image_id": run.image_id})
         work.published = True
+        tell = partial(self._tell_ended, task)
         try:
-            image = await Shielded(self._runs.end(run, work.claim, task, _finished(run.plan, hashes)))
+            image = await Shielded(self._runs.end(run, work.claim, task, _finished(run.plan, hashes), tell=tell))
         except ImportLost:
             work.published = False
             raise
         reach("location.ended")
         if image is None:
             raise ImageNotFound(run.image_id)
-        self._events.image_updated(image)
-        self._events.task_ended(task)
+
+    def _tell_ended(self, task: Task, transaction: Transaction, image: Image | None) -> None:
+        if image is not None:
+            self._events.image_updated(transaction, image)
+        if image is not None or task.status == FAILURE:
+            self._events.task_ended(transaction, task)
 
     async def undoable(self, work: Work) -> bool:
         """Whether it has not ended. :raises DatabaseUnavailable: if that cannot be found out now."""
@@ -201,12 +210,9 @@ class Locator:
         run = work.run
         message = str(error) if isinstance(error, ImageServiceError) else INTERNAL
         task = await self._ended(run, FAILURE, message)
-        image = await self._runs.end(run, work.claim, task, _reverted(run.plan))
+        await self._runs.end(run, work.claim, task, _reverted(run.plan), tell=partial(self._tell_ended, task))
         reach("location.reverted")
         self._log.warn("image {image}: adding a location failed: {why!r}", image=run.image_id, why=error)
-        if image is not None:
-            self._events.image_updated(image)
-        self._events.task_ended(task)
 
     async def clean(self, run: ImportRun, claim: Claim) -> None:
         """Nothing was stored."""

@@ -194,7 +194,7 @@ class ImportRunner:
                     _cancel(work)
                 elif self._looks % TELL == 0 and work.received:
                     now = self._reactor.seconds()
-                    await self._runs.tell(work.run, work.claim, work.message(now), work.result(now))
+                    await self._runs.report(work.run, work.claim, work.message(now), work.result(now))
         except ImportLost:
             return  # the next look sees it
         except Exception:

@@ -13,7 +13,7 @@ from glancetx.domain.errors import ImageGone, ImageServiceError, StoreFull, Stor
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.member import Member
 from glancetx.domain.task import Task
-from glancetx.notifications.telling import Teller
+from glancetx.notifications.telling import Event, Teller, Where
 
 
 def moment(time: datetime) -> str:
@@ -105,33 +105,50 @@ def task_payload(task: Task) -> dict[str, Any]:
 
 
 class Events(Teller):
-    """What becomes of images, members and tasks."""
+    """What becomes of images, members and tasks.
 
-    def image_created(self, image: Image) -> None:
-        self._tell("image.create", image_payload(image))
+    Most of it is said within the transaction that makes it so: methods that take one fit `glancetx.db.telling.Tell`.
+    """
 
-    def image_updated(self, image: Image) -> None:
-        self._tell("image.update", image_payload(image))
+    def image_created(self, transaction: Where, image: Image) -> None:
+        self._tell(transaction, Event("image.create", image_payload(image)))
 
-    def image_deleted(self, image: Image, at: datetime | None = None) -> None:
+    def image_updated(self, transaction: Where, image: Image) -> None:
+        self._tell(transaction, Event("image.update", image_payload(image)))
+
+    def image_deleted(self, transaction: Where, image: Image, at: datetime | None = None) -> None:
         """*image* was deleted *at* this time (naive UTC), or just now."""
         gone = {"deleted": True, "deleted_at": moment(at or utc_now())}
-        self._tell("image.delete", {**image_payload(image), **gone})
+        self._tell(transaction, Event("image.delete", {**image_payload(image), **gone}))
 
-    def image_prepared(self, image: Image, store: str | None = None) -> None:
-        """Data begins to flow into *store*."""
-        self._tell("image.prepare", upload_payload(image, store))
+    def upload_begun(self, store: str, transaction: Where, image: Image) -> None:
+        """The image is saving: data begins to flow into *store*."""
+        self._tell(transaction, Event("image.update", image_payload(image)), _prepared(image, store))
 
-    def image_uploaded(self, image: Image) -> None:
+    def upload_ended(self, transaction: Where, image: Image) -> None:
+        """The data is stored, and the image active."""
+        payload = image_payload(image)
+        self._tell(
+            transaction,
+            Event("image.upload", upload_payload(image)),
+            Event("image.activate", payload),
+            Event("image.update", payload),
+        )
+
+    def image_prepared(self, image: Image, store: str) -> None:
+        """An import begins to fill *store*."""
+        self._tell(None, _prepared(image, store))
+
+    def image_uploaded(self, transaction: Where, image: Image) -> None:
         """The data is stored."""
-        self._tell("image.upload", upload_payload(image))
+        self._tell(transaction, Event("image.upload", upload_payload(image)))
 
-    def image_activated(self, image: Image) -> None:
-        self._tell("image.activate", image_payload(image))
+    def image_activated(self, transaction: Where, image: Image) -> None:
+        self._tell(transaction, Event("image.activate", image_payload(image)))
 
-    def upload_failed(self, image: Image, error: BaseException) -> None:
+    def upload_failed(self, transaction: Where, image: Image, error: BaseException) -> None:
         """An upload did not succeed; a text is all that is told (C-141), and of our own defects no more than that."""
-        self._tell("image.upload", failure_text(image, error), "error")
+        self._tell(transaction, Event("image.upload", failure_text(image, error), "error"))
 
     def image_sent(
         self,
@@ -151,26 +168,30 @@ class Events(Teller):
         }
         if destination_ip is not None:
             payload["destination_ip"] = destination_ip
-        self._tell("image.send", payload, "info" if sent == expected else "error")
+        self._tell(None, Event("image.send", payload, "info" if sent == expected else "error"))
 
-    def member_created(self, member: Member) -> None:
-        self._tell("image.member.create", member_payload(member))
+    def member_created(self, transaction: Where, member: Member) -> None:
+        self._tell(transaction, Event("image.member.create", member_payload(member)))
 
-    def member_updated(self, member: Member) -> None:
-        self._tell("image.member.update", member_payload(member))
+    def member_updated(self, transaction: Where, member: Member) -> None:
+        self._tell(transaction, Event("image.member.update", member_payload(member)))
 
-    def member_deleted(self, member: Member) -> None:
+    def member_deleted(self, transaction: Where, member: Member) -> None:
         gone = {"deleted": True, "deleted_at": moment(utc_now())}
-        self._tell("image.member.delete", {**member_payload(member), **gone})
+        self._tell(transaction, Event("image.member.delete", {**member_payload(member), **gone}))
 
-    def task_created(self, task: Task) -> None:
-        self._tell("task.create", task_payload(task))
+    def task_created(self, transaction: Where, task: Task) -> None:
+        self._tell(transaction, Event("task.create", task_payload(task)))
 
-    def task_started(self, task: Task) -> None:
+    def task_started(self, transaction: Where, task: Task) -> None:
         """It is given to somebody who works on it, and the work begins."""
-        self._tell("task.run", task_payload(task))
-        self._tell("task.processing", task_payload(task))
+        payload = task_payload(task)
+        self._tell(transaction, Event("task.run", payload), Event("task.processing", payload))
 
-    def task_ended(self, task: Task) -> None:
+    def task_ended(self, transaction: Where, task: Task) -> None:
         """It succeeded or failed, as its status says."""
-        self._tell(f"task.{task.status}", task_payload(task))
+        self._tell(transaction, Event(f"task.{task.status}", task_payload(task)))
+
+
+def _prepared(image: Image, store: str) -> Event:
+    return Event("image.prepare", upload_payload(image, store))

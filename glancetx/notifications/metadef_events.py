@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from glancetx.domain.image import utc_now
 from glancetx.domain.metadef import PROPERTY_FIELDS, Association, Contents, MetadefObject, Namespace, Property, Tag
 from glancetx.notifications.events import moment
-from glancetx.notifications.telling import Teller
+from glancetx.notifications.telling import Event, Teller, Where
 
 UNTOLD: Final = ("name", "operators", "readonly")  # the name is told beside the schema
 TOLD_OF_PROPERTIES: Final = tuple(name for name in PROPERTY_FIELDS if name not in UNTOLD)
@@ -21,33 +21,39 @@ Definition = Association | MetadefObject | Property | Tag
 class MetadefEvents(Teller):
     """What becomes of namespaces and of what is in them. Deleting a namespace is one event, whatever was in it."""
 
-    def namespace_created(self, namespace: Namespace, contents: Contents) -> None:
+    def namespace_created(self, contents: Contents, transaction: Where, namespace: Namespace) -> None:
         """The namespace, then all that came with it."""
-        self._tell("metadef_namespace.create", namespace_payload(namespace))
-        for items in (contents.associations, contents.objects, contents.tags, contents.properties):
-            for item in items or ():
-                self.created(namespace, item)
+        kinds = (contents.associations, contents.objects, contents.tags, contents.properties)
+        created = [_created(namespace, item) for items in kinds for item in items or ()]
+        self._tell(transaction, Event("metadef_namespace.create", namespace_payload(namespace)), *created)
 
-    def namespace_updated(self, namespace: Namespace, was: str) -> None:
+    def namespace_updated(self, was: str, transaction: Where, namespace: Namespace) -> None:
         """*was* is the name it had."""
-        self._tell("metadef_namespace.update", namespace_payload(namespace) | {"namespace_old": was})
+        told = namespace_payload(namespace) | {"namespace_old": was}
+        self._tell(transaction, Event("metadef_namespace.update", told))
 
-    def namespace_deleted(self, namespace: Namespace) -> None:
-        self._tell("metadef_namespace.delete", namespace_payload(namespace) | _gone())
+    def namespace_deleted(self, transaction: Where, namespace: Namespace) -> None:
+        self._tell(transaction, Event("metadef_namespace.delete", namespace_payload(namespace) | _gone()))
 
-    def namespace_cleared(self, namespace: Namespace, kind: str) -> None:
+    def namespace_cleared(self, namespace: Namespace, kind: str, transaction: Where, _: None = None) -> None:
         """All of a *kind* (objects, properties, tags) were deleted."""
-        self._tell(f"metadef_namespace.delete_{kind}", namespace_payload(namespace))
+        self._tell(transaction, Event(f"metadef_namespace.delete_{kind}", namespace_payload(namespace)))
 
-    def created(self, namespace: Namespace, item: Definition) -> None:
-        self._tell(f"{_word(item)}.create", definition_payload(namespace, item))
+    def created(self, namespace: Namespace, transaction: Where, items: Sequence[Definition]) -> None:
+        """Each of *items* was."""
+        self._tell(transaction, *(_created(namespace, item) for item in items))
 
-    def updated(self, namespace: Namespace, item: Definition, was: str) -> None:
+    def updated(self, namespace: Namespace, was: str, transaction: Where, item: Definition) -> None:
         """*was* is the name it had."""
-        self._tell(f"{_word(item)}.update", definition_payload(namespace, item) | {"name_old": was})
+        told = definition_payload(namespace, item) | {"name_old": was}
+        self._tell(transaction, Event(f"{_word(item)}.update", told))
 
-    def deleted(self, namespace: Namespace, item: Definition) -> None:
-        self._tell(f"{_word(item)}.delete", definition_payload(namespace, item) | _gone())
+    def deleted(self, namespace: Namespace, transaction: Where, item: Definition) -> None:
+        self._tell(transaction, Event(f"{_word(item)}.delete", definition_payload(namespace, item) | _gone()))
+
+
+def _created(namespace: Namespace, item: Definition) -> Event:
+    return Event(f"{_word(item)}.create", definition_payload(namespace, item))
 
 
 def namespace_payload(namespace: Namespace) -> Payload:

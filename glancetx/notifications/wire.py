@@ -10,22 +10,26 @@ from typing import Any
 from glancetx.domain.image import utc_now
 
 
-def serialize(
-    event_type: str, priority: str, payload: Mapping[str, Any] | str, publisher_id: str, *, envelope: bool = True
-) -> bytes:
-    """One notification, with an id of its own.
+def compose(event_type: str, priority: str, payload: Mapping[str, Any] | str, publisher_id: str) -> str:
+    """One notification, with an id of its own: a message of the format 1.0, in ASCII."""
+    return json.dumps(
+        {
+            "message_id": str(uuid.uuid4()),
+            "publisher_id": publisher_id,
+            "event_type": event_type,
+            "priority": priority.upper(),
+            "payload": payload,
+            "timestamp": f"{utc_now():%Y-%m-%d %H:%M:%S.%f}",
+            "_unique_id": uuid.uuid4().hex,  # by this, listeners notice that one message came twice
+        }
+    )
 
-    *envelope*: in that of the message format 2.0 (driver ``messagingv2``), or bare, format 1.0 (``messaging``).
-    """
-    message: dict[str, Any] = {
-        "message_id": str(uuid.uuid4()),
-        "publisher_id": publisher_id,
-        "event_type": event_type,
-        "priority": priority.upper(),
-        "payload": payload,
-        "timestamp": f"{utc_now():%Y-%m-%d %H:%M:%S.%f}",
-        "_unique_id": uuid.uuid4().hex,  # by this, listeners notice that one message came twice
-    }
-    if envelope:
-        message = {"oslo.version": "2.0", "oslo.message": json.dumps(message)}
-    return json.dumps(message).encode()
+
+def priority_of(message: str) -> str:
+    """The priority of what `compose` has made, in lower case."""
+    return str(json.loads(message)["priority"]).lower()
+
+
+def wrapped(message: str, *, envelope: bool) -> bytes:
+    """What is sent: with the *envelope* of the format 2.0 (driver ``messagingv2``), or bare (``messaging``)."""
+    return (json.dumps({"oslo.version": "2.0", "oslo.message": message}) if envelope else message).encode()

@@ -45,7 +45,7 @@ class Activation:
         if image.status not in (ACTIVE, DEACTIVATED):
             raise Forbidden(f"Not allowed to {verb} image in status '{image.status}'")
         if image.status != status:
-            saved = await self._images.save(image.to(status), was=image.status, base=image)
+            tell = self._events.image_updated
+            await self._images.save(image.to(status), was=image.status, base=image, tell=tell)
             if status == DEACTIVATED and self._forget is not None:
                 await self._forget(image_id)
-            self._events.image_updated(saved)

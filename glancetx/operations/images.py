@@ -101,8 +101,8 @@ class Catalog:
         self._properties.check_new(context, image.properties)
         self._policy.check_create(context, image.owner, values.get("visibility", "private"))
         self._check_limits(image)
-        created = await self._images.create(image, await self._limits.limits_of(image.owner))
-        self._events.image_created(created)
+        limits = await self._limits.limits_of(image.owner)
+        created = await self._images.create(image, limits, self._events.image_created)
         return self._showing.to(context, created)
 
     async def get(self, context: RequestContext, image_id: str) -> Image:
@@ -159,9 +159,7 @@ class Catalog:
         image = await self._images.get(context, image_id)
         changed = await apply(image)
         self._check_limits(changed)
-        saved = await self._save(image, changed)
-        self._events.image_updated(saved)
-        return saved
+        return await self._save(image, changed)
 
     async def _save(self, image: Image, changed: Image) -> Image:
         """Write what has become of *image*; data of locations that it lost is deleted before.
@@ -174,9 +172,10 @@ class Catalog:
         base = None if gone else image
         new = sum(location.id is None for location in changed.locations)
         if not new:
-            return await self._images.save(changed, was=image.status, base=base)
+            return await self._images.save(changed, was=image.status, base=base, tell=self._events.image_updated)
         limits = await self._limits.limits_of(image.owner)
-        return await self._images.extend(changed, image.status, limits, new * (changed.size or 0), base)
+        more = new * (changed.size or 0)
+        return await self._images.extend(changed, image.status, limits, more, base, self._events.image_updated)
 
     def _check_change(self, change: Change) -> None:
         check_names([change.name], READ_ONLY, RESERVED)

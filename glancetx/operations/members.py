@@ -32,9 +32,7 @@ class Sharing:
         """
         image = await self._shared_image(context, image_id, "create", "add_member")
         self._policy.check_members("add_member", context, image)
-        member = await self._members.add(image_id, member_id, self._quota)
-        self._events.member_created(member)
-        return member
+        return await self._members.add(image_id, member_id, self._quota, self._events.member_created)
 
     async def list(self, context: RequestContext, image_id: str) -> MemberList:
         """All members for who owns the image; its own membership for a project with which it is shared."""
@@ -66,16 +64,14 @@ class Sharing:
         self._policy.check_members("modify_member", context, image)
         if status not in MEMBER_STATUSES:
             raise Invalid('Incorrect request: Status must be "pending", "accepted" or "rejected".')
-        member = await self._members.set_status(image_id, member_id, str(status))
-        self._events.member_updated(member)
-        return member
+        return await self._members.set_status(image_id, member_id, str(status), self._events.member_updated)
 
     async def remove(self, context: RequestContext, image_id: str, member_id: str) -> None:
         """:raises ImageNotFound, MemberNotFound, Forbidden: as A-164 lists them."""
         image = await self._shared_image(context, image_id, "delete", "delete_member")
         await self._find(context, image, member_id)
         self._policy.check_members("delete_member", context, image)
-        self._events.member_deleted(await self._members.remove(image_id, member_id))
+        await self._members.remove(image_id, member_id, self._events.member_deleted)
 
     async def _shared_image(self, context: RequestContext, image_id: str, verb: str, rule: str) -> Image:
         """:raises Forbidden: if the image is private, public or a community image: those have no members."""

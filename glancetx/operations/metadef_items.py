@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve
@@ -55,8 +56,7 @@ class MetadefObjects:
         found = await self._door.enter(context, namespace, "add_metadef_object", formal=True)
         item = parse_object(document)
         check_object("create metadata object", item)
-        await self._objects.add(found, [item])
-        self._events.created(found, item)
+        await self._objects.add(found, [item], partial(self._events.created, found))
         return item
 
     async def get(self, context: RequestContext, namespace: str, name: str) -> MetadefObject:
@@ -70,20 +70,18 @@ class MetadefObjects:
         found = await self._door.enter(context, namespace, "modify_metadef_object", formal=True)
         item = parse_object(document)
         check_object("update metadata object", item)
-        saved = await self._objects.save(found, name, item)
-        self._events.updated(found, saved, was=name)
+        saved = await self._objects.save(found, name, item, partial(self._events.updated, found, name))
         return evolve(item, created_at=saved.created_at, updated_at=saved.updated_at)
 
     async def delete(self, context: RequestContext, namespace: str, name: str) -> None:
         """:raises Forbidden, NamespaceNotFound, DefinitionNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "delete_metadef_object", formal=True)
-        self._events.deleted(found, await self._objects.remove(found, name))
+        await self._objects.remove(found, name, partial(self._events.deleted, found))
 
     async def clear(self, context: RequestContext, namespace: str) -> None:
         """Delete all. :raises Forbidden, NamespaceNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "delete_metadef_namespace")
-        await self._objects.clear(found)
-        self._events.namespace_cleared(found, "objects")
+        await self._objects.clear(found, partial(self._events.namespace_cleared, found, "objects"))
 
 
 class MetadefProperties:
@@ -113,8 +111,7 @@ class MetadefProperties:
         found = await self._door.enter(context, namespace, "add_metadef_property")
         item = parse_property(document)
         check_property("create metadata property", item)
-        await self._properties.add(found, [item])
-        self._events.created(found, item)
+        await self._properties.add(found, [item], partial(self._events.created, found))
         return item
 
     async def get(
@@ -142,20 +139,17 @@ class MetadefProperties:
         found = await self._door.enter(context, namespace, "modify_metadef_property")
         item = parse_property(document)
         check_property("update metadata property", item)
-        saved = await self._properties.save(found, name, item)
-        self._events.updated(found, saved, was=name)
-        return saved
+        return await self._properties.save(found, name, item, partial(self._events.updated, found, name))
 
     async def delete(self, context: RequestContext, namespace: str, name: str) -> None:
         """:raises Forbidden, NamespaceNotFound, DefinitionNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "remove_metadef_property")
-        self._events.deleted(found, await self._properties.remove(found, name))
+        await self._properties.remove(found, name, partial(self._events.deleted, found))
 
     async def clear(self, context: RequestContext, namespace: str) -> None:
         """Delete all. :raises Forbidden, NamespaceNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "delete_metadef_namespace")
-        await self._properties.clear(found)
-        self._events.namespace_cleared(found, "properties")
+        await self._properties.clear(found, partial(self._events.namespace_cleared, found, "properties"))
 
     async def _prefix(self, associations: AssociationList, resource_type: str, namespace: str) -> str:
         for each in associations:
@@ -193,12 +187,8 @@ class MetadefTags:
         tags = [parse_tag(each) for each in document["tags"]]
         for tag in tags:
             check_texts("create metadata tags", {"Name": tag.name})
-        if append or not tags:  # an empty list replaces nothing in Glance
-            await self._tags.add(found, tags)
-        else:
-            await self._tags.replace(found, tags)
-        for tag in tags:
-            self._events.created(found, tag)
+        write = self._tags.add if append or not tags else self._tags.replace  # an empty list replaces nothing in Glance
+        await write(found, tags, partial(self._events.created, found))
         return tags
 
     async def create(self, context: RequestContext, namespace: str, name: str) -> Tag:
@@ -207,8 +197,7 @@ class MetadefTags:
         found = await self._door.enter(context, namespace, "add_metadef_tag")
         tag = Tag(name=name)
         check_texts("create metadata tag", {"Name": name})
-        await self._tags.add(found, [tag])
-        self._events.created(found, tag)
+        await self._tags.add(found, [tag], partial(self._events.created, found))
         return tag
 
     async def get(self, context: RequestContext, namespace: str, name: str) -> Tag:
@@ -221,20 +210,17 @@ class MetadefTags:
         found = await self._door.enter(context, namespace, "modify_metadef_tag")
         tag = parse_tag(document)
         check_texts("update metadata tag", {"Name": tag.name})
-        saved = await self._tags.save(found, name, tag)
-        self._events.updated(found, saved, was=name)
-        return saved
+        return await self._tags.save(found, name, tag, partial(self._events.updated, found, name))
 
     async def delete(self, context: RequestContext, namespace: str, name: str) -> None:
         """:raises Forbidden, NamespaceNotFound, DefinitionNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "delete_metadef_tag")
-        self._events.deleted(found, await self._tags.remove(found, name))
+        await self._tags.remove(found, name, partial(self._events.deleted, found))
 
     async def clear(self, context: RequestContext, namespace: str) -> None:
         """Delete all. :raises Forbidden, NamespaceNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "delete_metadef_namespace", "delete_metadef_tags")
-        await self._tags.clear(found)
-        self._events.namespace_cleared(found, "tags")
+        await self._tags.clear(found, partial(self._events.namespace_cleared, found, "tags"))
 
 
 class MetadefTypes:
@@ -265,11 +251,10 @@ class MetadefTypes:
         found = await self._door.enter(context, namespace, "add_metadef_resource_type_association")
         association = parse_association(document)
         check_association("create metadata resource type association", association)
-        await self._types.associate(found, association)
-        self._events.created(found, association)
+        await self._types.associate(found, association, partial(self._events.created, found))
         return association
 
     async def dissociate(self, context: RequestContext, namespace: str, name: str) -> None:
         """:raises Forbidden, NamespaceNotFound, AssociationNotFound, DefinitionProtected: as they say."""
         found = await self._door.enter(context, namespace, "remove_metadef_resource_type_association")
-        self._events.deleted(found, await self._types.dissociate(found, name))
+        await self._types.dissociate(found, name, partial(self._events.deleted, found))

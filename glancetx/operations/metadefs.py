@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from attrs import evolve
@@ -128,8 +129,7 @@ class Metadefs:
         self._check_proposed(context, namespace, "add_metadef_namespace", *rules)
         check_namespace("create metadata namespace", namespace)
         check_contents("create metadata namespace", contents)
-        made = await self._namespaces.create(namespace, contents)
-        self._events.namespace_created(made, contents)
+        made = await self._namespaces.create(namespace, contents, partial(self._events.namespace_created, contents))
         return made, contents
 
     async def show(
@@ -155,9 +155,8 @@ class Metadefs:
         namespace = await self._door.enter(context, name, "modify_metadef_namespace")
         changed = parse_namespace(document, context.project_id or "")
         check_namespace("update metadata namespace", changed)
-        saved = await self._namespaces.save(evolve(changed, id=namespace.id))
-        self._events.namespace_updated(saved, was=namespace.name)
-        return saved
+        tell = partial(self._events.namespace_updated, namespace.name)
+        return await self._namespaces.save(evolve(changed, id=namespace.id), tell)
 
     async def delete(self, context: RequestContext, name: str) -> None:
         """Delete the namespace and all that is in it (A-234).
@@ -165,7 +164,7 @@ class Metadefs:
         :raises NamespaceNotFound, Forbidden, DefinitionProtected: as they say.
         """
         namespace = await self._door.enter(context, name, "delete_metadef_namespace")
-        self._events.namespace_deleted(await self._namespaces.delete(namespace))
+        await self._namespaces.delete(namespace, self._events.namespace_deleted)
 
     def _check_proposed(self, context: RequestContext, namespace: Namespace, *rules: str) -> None:
         for rule in rules:

@@ -38,16 +38,14 @@ class TaskList:
         :raises Forbidden: by policy.
         """
         self.check(context)
-        task = await self._tasks.create(new_task(context, kind, given))
-        self._events.task_created(task)
+        task = await self._tasks.create(new_task(context, kind, given), self._events.task_created)
         ended = evolve(
             task,
             status=FAILURE,
             message=f"Tasks of the type {kind} are started by other requests.",
             expires_at=utc_now() + self._kept,
         )
-        await self._tasks.end(ended)
-        self._events.task_ended(ended)
+        await self._tasks.end(ended, self._events.task_ended)
         return task
 
     async def get(self, context: RequestContext, task_id: str) -> Task:

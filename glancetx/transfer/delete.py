@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 
-from attrs import evolve
 from twisted.logger import Logger
 
 from glancetx.access.policy import Policy
@@ -16,7 +15,7 @@ from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import ImageLocked, ImageNotFound, Invalid, InvalidTransition, StatusConflict, StoreError
 from glancetx.domain.image import Image
 from glancetx.domain.importing import LOCK
-from glancetx.domain.status import DELETED, IMPORTING, PENDING_DELETE, UPLOADING, check_transition
+from glancetx.domain.status import DELETED, IMPORTING, UPLOADING, check_transition
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import undone_by
@@ -82,7 +81,6 @@ class Deletes:
             await self._unstage(image)
         if self._forget is not None:
             await self._forget(image.id)
-        self._events.image_deleted(evolve(image, status=PENDING_DELETE if self._waits(image) else DELETED))
 
     def _waits(self, image: Image) -> bool:
         """Whether the data is left to the scrubber (P-061)."""
@@ -97,10 +95,10 @@ class Deletes:
 
     async def _delete(self, image: Image) -> None:
         if not image.locations:
-            await self._images.delete(image, was=image.status)
+            await self._images.delete(image, was=image.status, tell=self._events.image_deleted)
             return
         if self._waits(image):
-            await self._images.delete(image, was=image.status, later=True)
+            await self._images.delete(image, was=image.status, later=True, tell=self._events.image_deleted)
             return
         claim = Claim(
             id=uuid.uuid4().hex,
@@ -117,7 +115,7 @@ class Deletes:
                 await self._stop_readers(image.id)
             await self._remove_data(image, claim)
             reach("delete.removed")
-            await self._images.delete(image, was=image.status, release=claim)
+            await self._images.delete(image, was=image.status, release=claim, tell=self._events.image_deleted)
         reach("delete.done")
 
     async def _remove_data(self, image: Image, claim: Claim) -> None:

@@ -17,6 +17,7 @@ from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCR
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, UnknownStore
 from glancetx.domain.image import Image, Location
+from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.stores.registry import Stores
 from glancetx.transfer.staging import StagingArea
@@ -34,6 +35,7 @@ class Recovery:
         claims: Claims,
         stores: Stores,
         staging: StagingArea,
+        events: Events,
         resume: Callable[[Claim], Awaitable[None]],
         resume_location: Callable[[Claim], Awaitable[None]],
     ) -> None:
@@ -41,6 +43,7 @@ class Recovery:
         self._claims = claims
         self._stores = stores
         self._staging = staging
+        self._events = events
         self._resume, self._resume_location = resume, resume_location
         self._log = Logger()
 
@@ -87,7 +90,7 @@ class Recovery:
         """What another host has staged is not here; that host's sweep finds it."""
         await self._staging.discard(claim.image_id, claim.id)
         reach("recovery.unstaged")
-        return await self._images.requeue(claim)
+        return await self._images.requeue(claim, self._events.image_updated)
 
     async def _discard(self, claim: Claim) -> None:
         await self._discard_data(claim)
@@ -95,7 +98,7 @@ class Recovery:
 
     async def _undo_upload(self, claim: Claim) -> bool:
         await self._discard_data(claim)
-        return await self._images.requeue(claim)
+        return await self._images.requeue(claim, self._events.image_updated)
 
     async def _discard_data(self, claim: Claim) -> None:
         try:
@@ -117,7 +120,7 @@ class Recovery:
         await self.remove_data(image)
         reach("recovery.removed")
         try:
-            await self._images.delete(image, was=image.status, release=claim)
+            await self._images.delete(image, was=image.status, release=claim, tell=self._events.image_deleted)
         except StatusConflict:
             await self._claims.release(claim)
 

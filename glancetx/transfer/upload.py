@@ -17,7 +17,7 @@ from glancetx.domain.claim import UPLOAD, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.digests import ANYTHING, Expectation
 from glancetx.domain.errors import ImageGone, ImageServiceError, ImageTooLarge, LimitExceeded, StatusConflict
-from glancetx.domain.image import Image, Location, utc_now
+from glancetx.domain.image import Image, Location
 from glancetx.domain.status import ACTIVE, QUEUED, SAVING
 from glancetx.interfaces import ILimits, IStore, Stored
 from glancetx.notifications.events import Events
@@ -112,28 +112,19 @@ class Uploads:
             reserved=known_length(source) or 0,
         )
         checks = await self._checks(context, saving, expected)
-        async with undone_by(self._give_up, saving, claim):
+        async with undone_by(self._recovery.give_up, claim):
             saving, source = await self._begin(saving, claim, source)
             reach("upload.saving")
-            self._events.image_updated(saving)
-            self._events.image_prepared(saving, store.identifier)
             active = await self._move(saving, source, store, claim, checks)
         reach("upload.active")
-        self._events.image_uploaded(active)
-        self._events.image_activated(active)
-        self._events.image_updated(active)
         return active
 
     async def _checks(self, context: RequestContext, saving: Image, expected: Expectation) -> _Checks:
         try:
             return _Checks(expected, await self._signatures.observers(context, saving))
         except ImageServiceError as error:
-            self._events.upload_failed(saving, error)
+            self._events.upload_failed(None, saving, error)
             raise
-
-    async def _give_up(self, saving: Image, claim: Claim) -> None:
-        if await self._recovery.give_up(claim):
-            self._events.image_updated(evolve(saving.to(QUEUED), updated_at=utc_now()))
 
     async def _begin(self, saving: Image, claim: Claim, source: IBodyProducer) -> tuple[Image, IBodyProducer]:
         """Note that it begins, if limits allow. If nobody knows how much will come, it is allowed as it comes."""
@@ -142,9 +133,10 @@ class Uploads:
         try:
             if size is not None and size > self._settings.image_size_cap:
                 raise ImageTooLarge
-            begun = await self._images.begin(saving, QUEUED, claim, limits, size)
+            tell = partial(self._events.upload_begun, claim.store)
+            begun = await self._images.begin(saving, QUEUED, claim, limits, size, tell)
         except LimitExceeded as error:
-            self._events.upload_failed(saving, error)
+            self._events.upload_failed(None, saving, error)
             raise
         if size is not None or limits.size_total is None:
             return begun, source
@@ -157,7 +149,7 @@ class Uploads:
             reach("upload.stored")
             return await self._publish(stored, claim)
         except Exception as error:
-            self._events.upload_failed(image, error)
+            self._events.upload_failed(None, image, error)
             raise
 
     async def _receive(self, image: Image, body: IBodyProducer, store: IStore, claim: Claim, checks: _Checks) -> Image:
@@ -182,7 +174,7 @@ class Uploads:
     async def _publish(self, image: Image, claim: Claim) -> Image:
         """One conditional update makes the image active and ends the claim."""
         try:
-            return await self._images.publish(image.to(ACTIVE), SAVING, claim)
+            return await self._images.publish(image.to(ACTIVE), SAVING, claim, self._events.upload_ended)
         except StatusConflict as conflict:
             if conflict.found in (None, "deleted"):
                 raise ImageGone(image.id) from conflict

@@ -20,7 +20,7 @@ import click
 from attrs import evolve
 from rich.console import Console
 
-from tests.bench import caching, list_scale, nodes, slowness, small_requests, starting, transfers
+from tests.bench import caching, list_scale, nodes, slowness, small_requests, starting, telling, transfers
 from tests.bench.arena import Arena, Case, Options
 from tests.bench.processes import BenchFailure
 from tests.bench.report import CaseResult, machine, show, write_json
@@ -47,12 +47,14 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "create": small_requests.create,
     "patch": small_requests.patch,
     "delete": small_requests.delete,
+    "told-create": partial(telling.told, verb="create", measure=small_requests.create_repeatedly),
+    "told-patch": partial(telling.told, verb="patch", measure=small_requests.patch_repeatedly),
     "slow-downloads": slowness.slow_downloads,
     "slow-uploads": slowness.slow_uploads,
     "start": starting.start,
     "nodes": nodes.nodes,
 }
-ON_REQUEST = ("list-10000", "list-scale", "nodes")
+ON_REQUEST = ("list-10000", "list-scale", "nodes", "told-create", "told-patch")
 QUICK: dict[str, Any] = {
     "size": 64 * 1024**2,
     "total": 512 * 1024**2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 
 from tests.bench import images, load
@@ -19,10 +20,15 @@ _MEASURES = (
     Measure("p99", "ms", 1),
     Measure("processor", "CPU ms/request", 3),
 )
-_WRITING = (*_MEASURES, Measure("refused", "requests", 0))
+WRITING = (*_MEASURES, Measure("refused", "requests", 0))
 _NONE_REFUSED = tuple(
     Goal(measure="refused", subject=f"glancetx x{workers}", bound=0, at_most=True) for workers in (1, 2)
 )
+
+
+def _contestants(arena: Arena, measure: Callable[[Arena, Server], dict[str, float]]) -> tuple[Contestant, ...]:
+    servers = arena.services(1, 2)
+    return tuple(Contestant(server.name, partial(measure, arena, server)) for server in servers)
 
 
 def _figures(rate: Rate, watch: Watch, requests: float) -> dict[str, float]:
@@ -76,13 +82,14 @@ def create(arena: Arena) -> Case:
     return Case(
         name="create",
         title="Create, 16 connections",
-        measures=_WRITING,
+        measures=WRITING,
         goals=_NONE_REFUSED,
-        contestants=tuple(Contestant(server.name, partial(_create, arena, server)) for server in arena.services(1, 2)),
+        contestants=_contestants(arena, create_repeatedly),
     )
 
 
-def _create(arena: Arena, server: Server) -> dict[str, float]:
+def create_repeatedly(arena: Arena, server: Server) -> dict[str, float]:
+    """Measure once."""
     order = Order(
         port=server.port,
         method="POST",
@@ -101,13 +108,14 @@ def patch(arena: Arena) -> Case:
     return Case(
         name="patch",
         title="Patch, 16 connections",
-        measures=_WRITING,
+        measures=WRITING,
         goals=_NONE_REFUSED,
-        contestants=tuple(Contestant(server.name, partial(_patch, arena, server)) for server in arena.services(1, 2)),
+        contestants=_contestants(arena, patch_repeatedly),
     )
 
 
-def _patch(arena: Arena, server: Server) -> dict[str, float]:
+def patch_repeatedly(arena: Arena, server: Server) -> dict[str, float]:
+    """Measure once."""
     enough = int(arena.options.seconds * (100 if server.name == "glance" else 3000))
     paths = tuple(f"/v2/images/{identifier}" for identifier in images.seed(server, enough, "queued"))
     change = [{"op": "replace", "path": "/name", "value": "renamed {number}"}]
@@ -130,7 +138,7 @@ def delete(arena: Arena) -> Case:
     return Case(
         name="delete",
         title="Delete, 16 connections",
-        measures=_WRITING,
+        measures=WRITING,
         goals=_NONE_REFUSED,
         contestants=tuple(Contestant(server.name, partial(_delete, arena, server)) for server in arena.services(1, 2)),
     )

@@ -17,6 +17,7 @@ from glancetx.app import ImageService
 from glancetx.config.loading import load_settings, read_files
 from glancetx.config.messaging import broker_settings
 from glancetx.config.settings import NotificationSettings
+from glancetx.db.events import Stamps
 from glancetx.domain.context import service_context
 from glancetx.notifications.messaging import MessagingNotifier
 from glancetx.standalone.certificates import prepare_certificates
@@ -210,8 +211,10 @@ class Notifiers:
         conf.set_override("control_exchange", options.pop("control_exchange", "glance"))
         for name, value in ({"rabbit_interval_max": "1"} | options).items():
             conf.set_override(name, value, "oslo_messaging_rabbit")
-        settings = NotificationSettings(topics=(topic,), publisher_id="image.test")
-        made = MessagingNotifier(self.reactor, settings, broker_settings(conf, url), envelope=envelope)
+        settings = NotificationSettings(topics=tuple(topic.split()), publisher_id="image.test")
+        made = MessagingNotifier(
+            self.reactor, settings, broker_settings(conf, url), stamps=Stamps("p"), envelopes=[envelope]
+        )
         made.startService()
         self._made.append(made)
         return made
@@ -270,8 +273,8 @@ async def test_what_others_declared(broker: RabbitMQ, notifiers: Notifiers, how:
 
 @pytest_twisted.ensureDeferred
 async def test_nobody_listens_yet(broker: RabbitMQ, notifiers: Notifiers) -> None:
-    """The events wait at the broker for whoever comes first."""
-    notifier = notifiers.make(broker.url, topic="later")
+    """The events wait at the broker, at each of the topics, for whoever comes first."""
+    notifier = notifiers.make(broker.url, topic="first later")
     for number in range(1000):
         notifier.notify("image.create", "info", {"number": number})
     await notifiers.settled(notifier)

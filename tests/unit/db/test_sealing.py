@@ -11,13 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glancetx.config.settings import DatabaseSettings
+from glancetx.db.claims import Process
 from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
+from glancetx.db.imports import ImportRuns
 from glancetx.db.sealing import Seal
+from glancetx.domain.claim import LOCATION, Claim
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import ConfigurationError
 from glancetx.domain.image import Image, Location
+from glancetx.domain.importing import ImportPlan, ImportRun
+from glancetx.domain.task import Task
 
 KEY = "0123456789abcdef"
 URL = "swift+https://user:secret@example.org/container/object"
@@ -34,9 +39,10 @@ def test_what_is_closed_opens(text: str, size: int) -> None:
 
 
 def test_what_is_not_encrypted_is_itself() -> None:
-    """URLs that Glance left plain, and what another key has closed."""
+    """URLs that Glance left plain, plans that an earlier version did, and what another key has closed."""
     seal = Seal.of(KEY)
     assert seal.open(URL) == URL
+    assert seal.open('{"uri": null}') == '{"uri": null}'
     assert seal.open("no base64!") == "no base64!"
     other = Seal.of("another key, too").close(URL)
     assert URL not in seal.open(other)
@@ -83,3 +89,28 @@ async def test_only_the_database_sees_it(settings: DatabaseSettings, tmp_path: P
     await plain.start()
     assert URL not in [location.url for location in (await Images(plain).get(ADMIN, "a")).locations]
     await plain.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_location_that_is_being_added(settings: DatabaseSettings, process: Process) -> None:
+    """What is to be done is encrypted as a whole, and read by whoever goes on with it."""
+    from twisted.internet import reactor
+
+    from glancetx.db.migrations import prepare
+
+    engine = Engine(reactor, evolve(settings, encryption_key=KEY))
+    await engine.start()
+    try:
+        await engine.ensure(prepare)
+        await Images(engine).create(Image(id="a", status="queued"))
+        runs = ImportRuns(engine)
+        claim = Claim(id="c", kind=LOCATION, image_id="a", store="", process=process.id)
+        plan = ImportPlan(method="location", stores=(), multiple=False, uri=URL)
+        run = ImportRun(task_id="t", image_id="a", claim="c", host="h", plan=plan)
+        await runs.begin("queued", Task(id="t", type="location_import", owner="p"), run, claim, lambda image: image)
+        assert await runs.of_claim(claim) == run
+        (kept,) = await engine.read(lambda c: c.exec_driver_sql("SELECT plan FROM glancetx_imports").scalars().all())
+        assert "secret" not in kept
+        assert ImportPlan.from_json(Seal.of(KEY).open(kept)) == plan
+    finally:
+        await engine.stop()

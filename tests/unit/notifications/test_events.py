@@ -97,15 +97,15 @@ def test_an_image_is_told_without_its_locations() -> None:
 
 def test_plain_events(notifier: Collected, events: Events) -> None:
     """Creation, update and activation tell the image."""
-    events.image_created(IMAGE)
-    events.image_updated(IMAGE)
-    events.image_activated(IMAGE)
+    events.image_created(None, IMAGE)
+    events.image_updated(None, IMAGE)
+    events.image_activated(None, IMAGE)
     assert notifier.told == [(f"image.{name}", "info", PAYLOAD) for name in ("create", "update", "activate")]
 
 
 def test_a_deletion_tells_its_time(notifier: Collected, events: Events) -> None:
     """The image is told as deleted, whatever its record said."""
-    events.image_deleted(IMAGE, TIME)
+    events.image_deleted(None, IMAGE, TIME)
     assert notifier.told == [
         ("image.delete", "info", PAYLOAD | {"deleted": True, "deleted_at": "2026-01-02T03:04:05Z"})
     ]
@@ -114,7 +114,7 @@ def test_a_deletion_tells_its_time(notifier: Collected, events: Events) -> None:
 def test_an_upload_tells_store_and_import(notifier: Collected, events: Events) -> None:
     """The store if it is known; the stores of an import as lists."""
     events.image_prepared(IMAGE, "fast")
-    events.image_uploaded(IMAGE)
+    events.image_uploaded(None, IMAGE)
     lists = {"os_glance_importing_to_stores": ["fast", "cheap"], "os_glance_failed_import": []}
     assert notifier.told == [
         ("image.prepare", "info", PAYLOAD | lists | {"backend": "fast"}),
@@ -124,9 +124,9 @@ def test_an_upload_tells_store_and_import(notifier: Collected, events: Events) -
 
 def test_a_failed_upload_is_a_text(notifier: Collected, events: Events) -> None:
     """With the priority of an error (C-141), in Glance's words; a defect of ours tells nothing of itself."""
-    events.upload_failed(IMAGE, StoreFull("No room"))
-    events.upload_failed(IMAGE, ImageTooLarge())
-    events.upload_failed(IMAGE, KeyError("secret"))
+    events.upload_failed(None, IMAGE, StoreFull("No room"))
+    events.upload_failed(None, IMAGE, ImageTooLarge())
+    events.upload_failed(None, IMAGE, KeyError("secret"))
     failed = "Failed to upload image data for image i due to internal error"
     texts = ["Image storage media is full: No room", f"{failed}: The provided image is too large.", failed]
     assert notifier.told == [("image.upload", "error", text) for text in texts]
@@ -155,15 +155,15 @@ def test_a_download_tells_who_got_how_much(notifier: Collected, events: Events, 
 def test_events_can_be_disabled(notifier: Collected, disabled: list[str], expected: int) -> None:
     """By their type, or all that begin with a word."""
     events = Events(notifier, disabled)
-    events.image_created(IMAGE)
-    events.image_updated(IMAGE)
+    events.image_created(None, IMAGE)
+    events.image_updated(None, IMAGE)
     assert len(notifier.told) == expected
 
 
 def test_a_failing_notifier_is_reported() -> None:
     """What happened has happened: the caller goes on."""
     with capturedLogs() as logs:
-        Events(Broken()).image_created(IMAGE)
+        Events(Broken()).image_created(None, IMAGE)
     assert [event["log_level"] for event in logs] == [LogLevel.critical]
 
 
@@ -183,5 +183,5 @@ def test_nobody_is_told_anything() -> None:
     """For those who want no events."""
     assert verifyObject(INotifier, NoNotifier())
     with capturedLogs() as logs:
-        Events(NoNotifier()).image_created(IMAGE)
+        Events(NoNotifier()).image_created(None, IMAGE)
     assert logs == []

@@ -11,22 +11,21 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from glancetx.config.settings import BrokerHost, BrokerSettings, NotificationSettings
+from glancetx.db.events import Stamps
 from glancetx.interfaces import INotifier
 from glancetx.notifications.messaging import REPORT_EVERY, MessagingNotifier
 from glancetx.notifications.outbox import Outbox
-from glancetx.notifications.several import SeveralNotifiers
-from glancetx.notifications.wire import serialize
+from glancetx.notifications.wire import compose, priority_of, wrapped
 
 HOSTS = (BrokerHost(host="127.0.0.1"), BrokerHost(host="127.0.0.1", port=7))
 
 
 def make(reactor: MemoryReactorClock, outbox: Outbox | None = None, **options: Any) -> MessagingNotifier:
     settings = NotificationSettings(**options)
-    return MessagingNotifier(reactor, settings, BrokerSettings(hosts=HOSTS), outbox=outbox)
+    return MessagingNotifier(reactor, settings, BrokerSettings(hosts=HOSTS), stamps=Stamps("p"), outbox=outbox)
 
 
 def refuse(reactor: MemoryReactorClock) -> None:
@@ -38,7 +37,7 @@ def refuse(reactor: MemoryReactorClock) -> None:
 
 def test_envelope() -> None:
     """Message format 2.0: a message within a message (C-147)."""
-    outer = json.loads(serialize("image.create", "info", {"name": "ü"}, "image.host"))
+    outer = json.loads(wrapped(compose("image.create", "info", {"name": "ü"}, "image.host"), envelope=True))
     assert outer.keys() == {"oslo.version", "oslo.message"}
     assert outer["oslo.version"] == "2.0"
     inner = json.loads(outer["oslo.message"])
@@ -55,17 +54,20 @@ def test_envelope() -> None:
 
 def test_bare() -> None:
     """Message format 1.0 is the inner message alone."""
-    message = json.loads(serialize("image.upload", "error", "full", "image.host", envelope=False))
+    composed = compose("image.upload", "error", "full", "image.host")
+    assert priority_of(composed) == "error"
+    message = json.loads(wrapped(composed, envelope=False))
     assert (message["event_type"], message["priority"], message["payload"]) == ("image.upload", "ERROR", "full")
 
 
-def test_every_topic() -> None:
-    """An event goes to each topic, with its priority."""
+def test_it_is_a_notifier() -> None:
+    """What belongs to no transaction waits in memory, by its priority."""
     outbox = Outbox()
-    notifier = make(MemoryReactorClock(), outbox, topics=("a", "b"))
+    notifier = make(MemoryReactorClock(), outbox)
     assert verifyObject(INotifier, notifier)
     notifier.notify("image.upload", "ERROR", "full")
-    assert [outbox.take().routing_key for _ in range(2)] == ["a.error", "b.error"]
+    letter = outbox.take()
+    assert (letter.priority, letter.kept) == ("error", False)
 
 
 def test_it_tries_again() -> None:
@@ -134,19 +136,3 @@ def test_stopping_does_not_wait_for_a_dead_broker() -> None:
     assert [(event["log_level"], event["left"]) for event in logs] == [(LogLevel.warn, 1)]
     reactor.advance(1000)
     assert len(reactor.tcpClients) == 1
-
-
-def test_several_are_told_whatever_one_does() -> None:
-    """One that fails is reported."""
-    outbox = Outbox()
-    good = make(MemoryReactorClock(), outbox)
-    with capturedLogs() as logs:
-        SeveralNotifiers([_Broken(), good]).notify("image.create", "info", {})
-    assert len(outbox) == 1
-    assert [event["log_level"] for event in logs] == [LogLevel.critical]
-
-
-@implementer(INotifier)
-class _Broken:
-    def notify(self, event_type: str, priority: str, payload: object) -> None:
-        raise RuntimeError("no")

@@ -93,12 +93,12 @@ def test_the_types_of_events() -> None:
     notifier = Collected()
     events = MetadefEvents(notifier)
     items = {"associations": SAID[3], "properties": SAID[0], "objects": SAID[1], "tags": SAID[4]}
-    events.namespace_created(NAMESPACE, Contents(**{kind: (item,) for kind, (item, _) in items.items()}))
-    events.updated(NAMESPACE, SAID[4][0], was="y")
-    events.namespace_updated(NAMESPACE, was="m")
-    events.namespace_cleared(NAMESPACE, "tags")
-    events.deleted(NAMESPACE, SAID[3][0])
-    events.namespace_deleted(NAMESPACE)
+    events.namespace_created(Contents(**{kind: (item,) for kind, (item, _) in items.items()}), None, NAMESPACE)
+    events.updated(NAMESPACE, "y", None, SAID[4][0])
+    events.namespace_updated("m", None, NAMESPACE)
+    events.namespace_cleared(NAMESPACE, "tags", None)
+    events.deleted(NAMESPACE, None, SAID[3][0])
+    events.namespace_deleted(None, NAMESPACE)
     assert [name for name, _ in notifier.told] == [
         "metadef_namespace.create",
         "metadef_resource_type.create",
@@ -124,7 +124,7 @@ def test_events_can_be_disabled() -> None:
     """One by one, or all of a kind."""
     notifier = Collected()
     events = MetadefEvents(notifier, ["metadef_tag", "metadef_namespace.delete"])
-    events.created(NAMESPACE, SAID[4][0])
-    events.namespace_deleted(NAMESPACE)
-    events.namespace_updated(NAMESPACE, was="n")
+    events.created(NAMESPACE, None, [SAID[4][0]])
+    events.namespace_deleted(None, NAMESPACE)
+    events.namespace_updated("n", None, NAMESPACE)
     assert [name for name, _ in notifier.told] == ["metadef_namespace.update"]

@@ -1,0 +1,198 @@
+"""SIGKILL between a change and its event: whoever listens is told all the same, once the service is back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+from glancetx.config.settings import DatabaseSettings
+from glancetx.db.engine import transact
+from glancetx.db.events import count_events
+from tests.functional.test_crash import create, show, upload
+from tests.running import PATCH, Daemon
+from tests.services.rabbitmq import RabbitMQ
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    started = RabbitMQ(tmp_path_factory.mktemp("rabbitmq") / "broker")
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> str:
+    """Of this test alone."""
+    return str(request.node.name).replace("[", "-").rstrip("]")
+
+
+@pytest.fixture
+def daemon(daemon: Daemon, broker: RabbitMQ, topic: str) -> Daemon:
+    """With a broker."""
+    configure(daemon, broker, topic)
+    return daemon
+
+
+def configure(daemon: Daemon, broker: RabbitMQ, topic: str) -> None:
+    daemon.configure(f"""
+        [oslo_messaging_notifications]
+        driver = messagingv2
+        transport_url = {broker.url}
+        topics = {topic}
+        [oslo_messaging_rabbit]
+        rabbit_interval_max = 1
+    """)
+
+
+class Listener:
+    """Takes what the broker has for a topic."""
+
+    def __init__(self, broker: RabbitMQ, topic: str) -> None:
+        login = pika.PlainCredentials("test", "test")
+        self._connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.port, "/", login))
+        self._channel = self._connection.channel()
+        self._queue = f"{topic}.info"
+        self._channel.queue_declare(self._queue)
+
+    def hear(self, count: int) -> list[Any]:
+        """The next *count* events."""
+        heard: list[Any] = []
+        deadline = time.monotonic() + PATIENCE
+        while len(heard) < count:
+            _, _, body = self._channel.basic_get(self._queue, auto_ack=True)
+            if body is not None:
+                heard.append(json.loads(json.loads(body)["oslo.message"]))
+                continue
+            assert time.monotonic() < deadline, heard
+            self._connection.sleep(0.05)
+        return heard
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def listener(broker: RabbitMQ, topic: str) -> Iterator[Listener]:
+    made = Listener(broker, topic)
+    yield made
+    made.close()
+
+
+def told(events: list[Any]) -> list[tuple[str, str]]:
+    return [(event["event_type"], event["payload"]["id"]) for event in events]
+
+
+def unsent(daemon: Daemon) -> int:
+    """What ``glancetx status`` says of them."""
+    command = [str(Path(sys.executable).parent / "glancetx"), "status", "--json"]
+    command += ["--config-file", str(daemon.folder / "glance-api.conf")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(json.loads(ended.stdout)["unsent_events"])
+
+
+def wait_until_sent(daemon: Daemon) -> None:
+    settings = DatabaseSettings(connection=f"sqlite:///{daemon.folder}/db.sqlite")
+    deadline = time.monotonic() + PATIENCE
+    while transact(settings, count_events):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def rename(daemon: Daemon, image_id: str, name: str) -> int:
+    patch = json.dumps([{"op": "replace", "path": "/name", "value": name}]).encode()
+    return daemon.call("PATCH", f"/v2/images/{image_id}", patch, Content_Type=PATCH)[0]
+
+
+def try_to_create(daemon: Daemon) -> None:
+    """It is killed on the way."""
+    with pytest.raises((OSError, AssertionError)):
+        create(daemon)
+    assert daemon.wait() == -signal.SIGKILL
+
+
+def test_killed_before_it_is_sent(daemon: Daemon, listener: Listener) -> None:
+    """What was committed is told after the restart."""
+    daemon.start(GLANCETX_FAILPOINT="event.committed")
+    try_to_create(daemon)
+    daemon.start()
+    (image,) = json.loads(daemon.call("GET", "/v2/images")[1])["images"]
+    assert told(listener.hear(1)) == [("image.create", image["id"])]
+    wait_until_sent(daemon)
+
+
+def test_killed_before_it_is_noted_as_sent(daemon: Daemon, listener: Listener) -> None:
+    """It is sent again, with the same id, by which listeners know that."""
+    daemon.start(GLANCETX_FAILPOINT="event.sent")
+    create(daemon)
+    assert daemon.wait() == -signal.SIGKILL
+    (first,) = listener.hear(1)
+    daemon.start()
+    (second,) = listener.hear(1)
+    assert first == second
+    wait_until_sent(daemon)
+
+
+def test_killed_while_it_is_taken_over(daemon: Daemon, listener: Listener) -> None:
+    """The next one takes it over again."""
+    daemon.start(GLANCETX_FAILPOINT="event.committed")
+    try_to_create(daemon)
+    daemon.start(GLANCETX_FAILPOINT="event.adopted")
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.start()
+    assert [name for name, _ in told(listener.hear(1))] == ["image.create"]
+
+
+def test_a_delete_that_the_reaper_ends(daemon: Daemon, listener: Listener) -> None:
+    """Is told like any other."""
+    daemon.start(GLANCETX_FAILPOINT="delete.removed")
+    image_id = create(daemon)
+    assert upload(daemon, image_id) == 204
+    with pytest.raises(OSError):
+        daemon.call("DELETE", f"/v2/images/{image_id}")
+    assert daemon.wait() == -signal.SIGKILL
+    daemon.start()
+    names = ["create", "update", "prepare", "upload", "activate", "update", "delete"]
+    assert sorted(told(listener.hear(7))) == sorted((f"image.{name}", image_id) for name in names)
+    assert show(daemon, image_id) is None
+
+
+def test_without_a_broker(daemon: Daemon, tmp_path: Path) -> None:
+    """While it is away all is answered; killed, nothing is lost; the command sends it in its order."""
+    away = RabbitMQ(tmp_path / "away")
+    configure(daemon, away, "kept")
+    daemon.start()
+    image_id = create(daemon)
+    names = [f"name {number}" for number in range(20)]
+    for name in names:
+        assert rename(daemon, image_id, name) == 200
+    assert unsent(daemon) == 21
+    daemon.signal(signal.SIGKILL)
+    daemon.wait()
+    assert unsent(daemon) == 21
+    try:
+        away.start()
+        command = [str(Path(sys.executable).parent / "glancetx-manage"), "--config-file"]
+        command += [str(daemon.folder / "glance-api.conf"), "run", "updater"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "updater: 21" in ended.stdout
+        assert unsent(daemon) == 0
+        listener = Listener(away, "kept")
+        heard = listener.hear(21)
+        listener.close()
+    finally:
+        away.stop()
+    assert [event["payload"]["name"] for event in heard] == ["x", *names]
