@@ -15,6 +15,7 @@ from glancetx.config.settings import Settings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
+from glancetx.db.gaps import Gaps
 from glancetx.db.images import Images
 from glancetx.db.scrub import PendingDeletes
 from glancetx.db.strays import Strays
@@ -24,6 +25,7 @@ from glancetx.interfaces import ILeases, IListing
 from glancetx.notifications.events import Events
 from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
+from glancetx.services.completer import Completer
 from glancetx.services.leader import Leadership
 from glancetx.services.periodic import PeriodicService
 from glancetx.services.placer import Copy, Placer
@@ -36,6 +38,7 @@ from glancetx.services.unstager import Unstager
 from glancetx.services.updater import Updater
 from glancetx.stores.registry import Stores
 from glancetx.streams import Throttle
+from glancetx.transfer.completion import Completions
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
@@ -63,6 +66,7 @@ class Background:
     surveyor: Surveyor
     stray_removal: StrayRemoval
     placer: Placer
+    completer: Completer
     updater: Updater | None
     caching: Sequence[PeriodicService]
     running: Sequence[PeriodicService]
@@ -70,11 +74,9 @@ class Background:
     @property
     def works(self) -> dict[str, PeriodicService]:
         """Those whose `run_once` a command may call, by name."""
-        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer, self.surveyor)
-        mender = [] if self.mender is None else [self.mender]
-        updater = [] if self.updater is None else [self.updater]
-        works: Sequence[PeriodicService] = (*own, *mender, *updater, *self.caching)
-        return {work.name_of_work: work for work in works}
+        own = (self.reaper, self.unstager, self.auditor, self.replicator, self.scrubber, self.placer, self.completer)
+        others = (self.surveyor, self.mender, self.updater, *self.caching)
+        return {work.name_of_work: work for work in (*own, *others) if work is not None}
 
 
 @frozen(kw_only=True)
@@ -113,10 +115,10 @@ class BackgroundBuilder:
         scrubber = self._scrubber()
         removal, surveyor = self._surveyor()
         placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
-        updater = self._updater()
+        completer, updater = self._completer(), self._updater()
         leadership = Leadership(self.reactor, self.leases, lease)
-        led = [*self._led(auditor, replicator, scrubber, placer, surveyor), *([] if updater is None else [updater])]
-        for work in led:
+        led = [*self._led(auditor, replicator, scrubber, placer, surveyor), completer]
+        for work in led if updater is None else [*led, updater]:
             leadership.lead(work.name_of_work, work)
         return Background(
             presence=presence,
@@ -130,6 +132,7 @@ class BackgroundBuilder:
             surveyor=surveyor,
             stray_removal=removal,
             placer=placer,
+            completer=completer,
             updater=updater,
             caching=self.caching.services,
             running=(presence, reaper, unstager, leadership, *mends, *self.caching.periodic),
@@ -153,6 +156,20 @@ class BackgroundBuilder:
     def _repairs(self) -> Repairs:
         throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
         return Repairs(self.copies, self.stores, self.recovery, self.hashing, throttle, self.process.id, self.cache)
+
+    def _completer(self) -> Completer:
+        gaps, images, rate = Gaps(self.engine), self.settings.images, self.settings.audit.repair_rate
+        completions = Completions(
+            self.images,
+            gaps,
+            self.stores,
+            self.hashing,
+            Throttle(self.reactor, rate or math.inf),
+            self.events,
+            images.hashing_algorithm,
+            images.image_size_cap,
+        )
+        return Completer(self.reactor, gaps, completions, hashes=images.do_secure_hash and rate > 0)
 
     def _updater(self) -> Updater | None:
         audience = self.audience

@@ -244,6 +244,22 @@ async def test_unreadable(start: Started, tmp_path: Path, failures: int, fine: b
 
 
 @pytest_twisted.ensureDeferred
+async def test_hashed_at_last(start: Started, tmp_path: Path) -> None:
+    """What could not be read gets its hashes when it can, by the completer."""
+    scene = await make(start, tmp_path, http_retries=0)
+    scene.web.failures = 1
+    task, image = await scene.added()
+    assert (task["status"], image["status"], image["checksum"]) == ("failure", "active", None)
+    scene.told.events.clear()
+    assert await scene.api.service.background.completer.run_once() == 1
+    image = await scene.api.show(image["id"])
+    assert image["checksum"] == hashlib.md5(CONTENT).hexdigest()
+    assert (image["os_hash_algo"], image["os_hash_value"]) == ("sha512", hashlib.sha512(CONTENT).hexdigest())
+    assert scene.told.events == ["image.update"]
+    assert await scene.api.service.background.completer.run_once() == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_no_location(scene: Scene) -> None:
     """What no store reads, or the service alone may write, or has no data, is found when it is looked up."""
     scene.web.kept["http://127.0.0.1/empty"] = b""
