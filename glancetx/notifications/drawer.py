@@ -39,8 +39,12 @@ class Drawer:
         self._log = Logger()
 
     def keep(self, transaction: Transaction, letters: Sequence[Letter]) -> None:
-        """Within a transaction."""
+        """Within a transaction: write a row for each."""
+        if not letters:
+            return
         self._rows.add(transaction, [KeptEvent(letter.key, letter.text) for letter in letters])
+        for letter in letters:
+            letter.kept = True
 
     def admit(self, letter: Letter) -> bool:
         """Take note that a letter is at hand; False if it was before."""

@@ -30,6 +30,7 @@ from glancetx.runtime.failpoints import reach
 WINDOW: Final = 256  # letters that are sent and not confirmed
 FAREWELL: Final = 5.0  # seconds at the end to deliver what is left
 REPORT_EVERY: Final = 60.0  # seconds between two lines in the log about dropped events
+LARGEST: Final = 1024 * 1024  # bytes of an event that is kept in the database; a larger one could be too much for it
 LOOK_EVERY: Final = 30.0  # seconds between two looks for rows that did not come to hand when they were committed
 
 _log = Logger()
@@ -77,9 +78,9 @@ class MessagingNotifier(Service):
 
     def write(self, transaction: Transaction, told: Sequence[Event]) -> Callable[[], None]:
         """Within a transaction, in any thread: keep these. What is returned sends them, once that is committed."""
-        letters = [self._letter(event, kept=self._drawer is not None) for event in told]
+        letters = [self._letter(event) for event in told]
         if self._drawer is not None:
-            self._drawer.keep(transaction, letters)
+            self._drawer.keep(transaction, [letter for letter in letters if len(letter.text) <= LARGEST])
         return partial(self._put, *letters)
 
     def look(self) -> None:
@@ -157,9 +158,9 @@ class MessagingNotifier(Service):
         if not failure.check(CancelledError):
             _log.failure("events are not sent any more", failure)
 
-    def _letter(self, event: Event, *, kept: bool = False) -> Letter:
+    def _letter(self, event: Event) -> Letter:
         text = compose(event.event_type, event.priority, event.payload, self._settings.publisher_id)
-        return Letter(self._stamps.next(), event.priority.lower(), text, kept)
+        return Letter(self._stamps.next(), event.priority.lower(), text)
 
     def _put(self, *letters: Letter) -> None:
         reach("event.committed")

@@ -21,7 +21,8 @@ def compose(event_type: str, priority: str, payload: Mapping[str, Any] | str, pu
             "payload": payload,
             "timestamp": f"{utc_now():%Y-%m-%d %H:%M:%S.%f}",
             "_unique_id": uuid.uuid4().hex,  # by this, listeners notice that one message came twice
-        }
+        },
+        default=str,  # as the log notifier does: what happened must not fail for what is told of it
     )
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from tests.running import PATCH, Daemon
 from tests.services.rabbitmq import RabbitMQ
 
 PATIENCE = 60.0
+KILLS = int(os.environ.get("GLANCETX_KILLS", "2"))
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,13 @@ class Listener:
                 continue
             assert time.monotonic() < deadline, heard
             self._connection.sleep(0.05)
+        return heard
+
+    def all(self) -> list[Any]:
+        """All that is there now."""
+        heard: list[Any] = []
+        while (body := self._channel.basic_get(self._queue, auto_ack=True)[2]) is not None:
+            heard.append(json.loads(json.loads(body)["oslo.message"]))
         return heard
 
     def close(self) -> None:
@@ -168,6 +180,40 @@ def test_a_delete_that_the_reaper_ends(daemon: Daemon, listener: Listener) -> No
     names = ["create", "update", "prepare", "upload", "activate", "update", "delete"]
     assert sorted(told(listener.hear(7))) == sorted((f"image.{name}", image_id) for name in names)
     assert show(daemon, image_id) is None
+
+
+def create_until_killed(daemon: Daemon) -> None:
+    with suppress(OSError):
+        while True:
+            create(daemon)
+
+
+def test_killed_at_any_time(daemon: Daemon, listener: Listener) -> None:
+    """Whoever is told of all images that there are, each at least once, and of no others."""
+    with ThreadPoolExecutor(4) as clients:
+        for _ in range(KILLS):
+            daemon.start()
+            works = [clients.submit(create_until_killed, daemon) for _ in range(4)]
+            time.sleep(random.uniform(0.1, 1.0))
+            daemon.signal(signal.SIGKILL)
+            daemon.wait()
+            for work in works:
+                work.result()
+    daemon.start()
+    wait_until_sent(daemon)
+    heard = listener.all()
+    assert set(told(heard)) == {("image.create", image_id) for image_id in image_ids(daemon)}
+    assert len({event["_unique_id"] for event in heard}) == len(set(told(heard)))
+
+
+def image_ids(daemon: Daemon) -> set[str]:
+    found: set[str] = set()
+    path = "/v2/images?limit=1000"
+    while path:
+        page = json.loads(daemon.call("GET", path)[1])
+        found |= {image["id"] for image in page["images"]}
+        path = page.get("next", "")
+    return found
 
 
 def test_without_a_broker(daemon: Daemon, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest_twisted
 from attrs import evolve
 from sqlalchemy import Connection, select
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 
+from glancetx.config.settings import BrokerHost, BrokerSettings, NotificationSettings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.engine import Engine
 from glancetx.db.events import EventRows, KeptEvent, Stamps, count_events
@@ -20,7 +23,9 @@ from glancetx.db.telling import Transaction, on_commit
 from glancetx.domain.image import Image
 from glancetx.notifications.drawer import REMOVE_AFTER, Drawer
 from glancetx.notifications.events import Events
-from glancetx.notifications.outbox import Letter
+from glancetx.notifications.messaging import LARGEST, MessagingNotifier
+from glancetx.notifications.outbox import Letter, Outbox
+from glancetx.notifications.telling import Event
 from tests.unit.notifications.test_events import Collected
 
 TIME = datetime(2026, 1, 1)
@@ -175,3 +180,35 @@ async def test_a_drawer_without_a_database(engine: Engine, rows_of: EventRows) -
     drawer.done(Letter("k", "info", "", kept=True))
     clock.advance(REMOVE_AFTER)
     assert len(clock.getDelayedCalls()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_written(engine: Engine, rows_of: EventRows, process: Process) -> None:
+    """A row for each event that is not too large for one; all are sent, once they are committed."""
+    broker = BrokerSettings(hosts=(BrokerHost(host="127.0.0.1"),))
+    settings, clock = NotificationSettings(), MemoryReactorClock()
+    notifier = MessagingNotifier(clock, settings, broker, stamps=Stamps(process.id), rows=rows_of)
+    told = [Event("a", {"what": object()}), Event("b", {"what": "x" * LARGEST}), Event("c", "text", "error")]
+    send = await engine.interact(notifier.write, told)
+    kept = [json.loads(row.body)["event_type"] for row in await rows_of.oldest(9)]
+    assert kept == ["a", "c"]
+    assert notifier.status()["waiting"] == 0
+    send()
+    assert notifier.status()["waiting"] == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_left_behind_stays_in_order(engine: Engine, rows_of: EventRows, process: Process) -> None:
+    """As long as older rows are not at hand, newer ones are not taken either."""
+    broker = BrokerSettings(hosts=(BrokerHost(host="127.0.0.1"),))
+    clock, outbox = MemoryReactorClock(), Outbox(most=1)
+    notifier = MessagingNotifier(
+        clock, NotificationSettings(), broker, stamps=Stamps(process.id), rows=rows_of, outbox=outbox
+    )
+    for name in ("a", "b", "c"):
+        (await engine.interact(notifier.write, [Event(name, {})]))()
+    assert (len(outbox), notifier.is_idle) == (1, False)
+    assert json.loads(outbox.take().text)["event_type"] == "a"
+    (await engine.interact(notifier.write, [Event("d", {})]))()
+    assert len(outbox) == 0
+    assert await engine.read(count_events) == 4
