@@ -43,21 +43,21 @@ class Updater(PeriodicService):
         self.adopted = self.dropped = 0
 
     async def run_once(self) -> int:
-        """Take over what there is, as fast as it can be sent; returns how many events that were."""
+        """Take over what there is, as fast as it can be sent; returns how many events were sent."""
         if dropped := await self._rows.trim(self._most):
             self.dropped += dropped
             self._log.error("{count} events were dropped, since the broker does not take them", count=dropped)
-        latest, taken = self._reactor.seconds() + BUDGET, 0
+        latest, sent = self._reactor.seconds() + BUDGET, 0
         while self._messenger.is_connected and (adopted := await self._rows.adopt(BATCH)):
             reach("event.adopted")
-            taken += adopted
             self.adopted += adopted
             self._log.info("{count} events of processes that died are sent now", count=adopted)
             self._messenger.look()
             left = latest - self._reactor.seconds()
             if left <= 0 or not await self._messenger.delivered(left):
                 break
-        return taken
+            sent += adopted
+        return sent
 
     def status(self) -> dict[str, Any]:
         return super().status() | {"adopted": self.adopted, "dropped": self.dropped}
