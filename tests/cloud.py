@@ -20,6 +20,7 @@ from attrs import field, frozen
 from glancetx.access.account_files import AccountFiles
 from tests.ports import free_port
 from tests.running import Daemon
+from tests.typist import typist
 
 BIN = Path(sys.executable).parent
 ADMIN, ALICE, BOB = "admin", "alice", "bob"
@@ -60,22 +61,18 @@ class Client:
 
     def run(self, program: str, *arguments: object, data: bytes | None = None) -> subprocess.CompletedProcess[str]:
         """Run a client to its end; *data* is piped in, else its standard input is a terminal nobody types at."""
+        command = self.command(program, *arguments)
+        if data is not None:
+            done = subprocess.run(
+                command, cwd=self.folder, env=self.environ, input=data, capture_output=True, timeout=300, check=False
+            )
+            return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
         master, terminal = pty.openpty()
         try:
-            done = subprocess.run(
-                self.command(program, *arguments),
-                cwd=self.folder,
-                env=self.environ,
-                stdin=terminal if data is None else None,
-                input=data,
-                capture_output=True,
-                timeout=300,
-                check=False,
-            )
+            return typist().type(command, self.folder, self.environ, os.ttyname(terminal))
         finally:
             os.close(master)
             os.close(terminal)
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def watch(self, program: str, *arguments: object) -> str:
         """What somebody sees at a terminal where a client runs which succeeds."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,65 +12,12 @@ import pytest
 
 from tests.cloud import ALICE, Client, Cloud
 
-# Reads commands from standard input, one a line as JSON, runs each in a child of its own, and writes what became of it.
-# To start Python and load the clients takes a second or two each time, but a child has all that.
-RUNNER = """
-import json, os, sys, tempfile
-from glanceclient import shell as glance
-from openstackclient import shell as openstack
-
-def run(program, arguments):
-    sys.argv = [program, *arguments]
-    return glance.main() if program == "glance" else openstack.main(arguments)
-
-for line in sys.stdin:
-    program, *arguments = json.loads(line)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if not child:
-            os.dup2(out.fileno(), 1)
-            os.dup2(err.fileno(), 2)
-            code = 1
-            try:
-                code = run(program, arguments) or 0
-            except SystemExit as leaving:
-                code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said = []
-        for file in (out, err):
-            file.seek(0)
-            said.append(file.read().decode())
-    print(json.dumps([code, *said]), flush=True)
-"""
-
 
 class Terminal:
     """Somebody who types one command after the other."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", RUNNER],
-            cwd=client.folder,
-            env=client.environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def type(self, program: str, *arguments: object) -> tuple[int, str, str]:
-        """Exit status, output and errors of a command."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        _, *words = self._client.command(program, *arguments)
-        self._process.stdin.write(json.dumps([program, *words]) + "\n")
-        self._process.stdin.flush()
-        code, output, errors = json.loads(self._process.stdout.readline())
-        return code, output, errors
 
     def glance(self, command: str, *arguments: object) -> dict[str, str]:
         """What a command that must succeed shows of one thing."""
@@ -89,23 +35,19 @@ class Terminal:
         """The same as JSON."""
         return json.loads(self.openstack(*arguments, "-f", "json"))
 
+    def run(self, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return self._client.run(program, *arguments)
+
     def done(self, program: str, *arguments: object) -> str:
-        code, output, errors = self.type(program, *arguments)
-        assert code == 0, (arguments, output, errors)
-        return output
+        typed = self.run(program, *arguments)
+        assert typed.returncode == 0, typed
+        return typed.stdout
 
     def refused(self, program: str, *arguments: object) -> str:
         """What a command that must fail says."""
-        code, output, errors = self.type(program, *arguments)
-        assert code != 0, (arguments, output)
-        return output + errors
-
-    def leave(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
+        typed = self.run(program, *arguments)
+        assert typed.returncode != 0, typed
+        return typed.stdout + typed.stderr
 
 
 def read_table(text: str) -> dict[str, str]:
@@ -115,18 +57,14 @@ def read_table(text: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def admin(cloud: Cloud) -> Iterator[Terminal]:
-    terminal = Terminal(cloud.client())
-    yield terminal
-    terminal.leave()
+def admin(cloud: Cloud) -> Terminal:
+    return Terminal(cloud.client())
 
 
 @pytest.fixture(scope="module")
-def alice(cloud: Cloud) -> Iterator[Terminal]:
+def alice(cloud: Cloud) -> Terminal:
     """Works for another project, and is no administrator."""
-    terminal = Terminal(cloud.client(ALICE))
-    yield terminal
-    terminal.leave()
+    return Terminal(cloud.client(ALICE))
 
 
 @pytest.fixture
@@ -202,9 +140,9 @@ def test_glance_tags(admin: Terminal, space: str) -> None:
     assert admin.glance("md-tag-create", space, "--name", "one")["name"] == "one"
     admin.glance("md-tag-create-multiple", space, "--names", "a:b", "--delim", ":")
     assert sorted(admin.column("md-tag-list", space)) == ["a", "b"]
-    code, _, errors = admin.type("glance", "md-tag-create-multiple", space, "--names", "c,d", "--append")
-    if code != 0:  # glanceclient 4.13 fails before it sends anything: its header is no text
-        assert "quote_from_bytes" in errors
+    typed = admin.run("glance", "md-tag-create-multiple", space, "--names", "c,d", "--append")
+    if typed.returncode != 0:  # glanceclient 4.13 fails before it sends anything: its header is no text
+        assert "quote_from_bytes" in typed.stderr
         for name in ("c", "d"):
             admin.glance("md-tag-create", space, "--name", name)
     assert sorted(admin.column("md-tag-list", space)) == ["a", "b", "c", "d"]
