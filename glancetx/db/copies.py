@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, or_, select, update
 
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
@@ -50,9 +50,9 @@ class Copies:
         """Copies nobody looked at since *before* (naive UTC), the longest ago first; *limit* of them at most."""
         return await self._engine.read(_load, _select_copies().where(copies.c.audited_at < before).limit(limit))
 
-    async def in_state(self, *states: str, limit: int = 1000) -> list[Copy]:
-        """Copies found so when last looked at, the longest ago first."""
-        return await self._engine.read(load_in_state, states, limit)
+    async def in_state(self, *states: str, limit: int = 1000, after: Copy | None = None) -> list[Copy]:
+        """Copies found so when last looked at, the longest ago first; only those that come *after* that one."""
+        return await self._engine.read(load_in_state, states, limit, after)
 
     async def record(self, copy: Copy, state: str, detail: str | None = None) -> bool:
         """Write what was found just now; False if the copy is gone, or is being worked on: then it means nothing."""
@@ -121,9 +121,13 @@ def _select_copies() -> Select[Any]:
     )
 
 
-def load_in_state(connection: Connection, states: Sequence[str], limit: int) -> list[Copy]:
+def load_in_state(connection: Connection, states: Sequence[str], limit: int, after: Copy | None = None) -> list[Copy]:
     """Within a transaction: as `Copies.in_state`."""
-    return _load(connection, _select_copies().where(copies.c.state.in_(states)).limit(limit))
+    query = _select_copies().where(copies.c.state.in_(states)).limit(limit)
+    if after is not None:
+        same = and_(copies.c.audited_at == after.audited_at, copies.c.location_id > (after.location.id or 0))
+        query = query.where(or_(copies.c.audited_at > after.audited_at, same))
+    return _load(connection, query)
 
 
 def _load(connection: Connection, query: Select[Any]) -> list[Copy]:

@@ -19,20 +19,30 @@ BATCH: Final = 1000
 class Replicator(PeriodicService):
     """Looks for copies that are corrupt or missing, and has each remade that has a sound sister.
 
-    One that cannot be remade is tried again at the next run, and does not keep others from their turn. Copies that
+    One that cannot be remade is tried again when all others had their turn. Copies that
     could not be read are left alone: their store may come back.
     """
 
     def __init__(self, reactor: IReactorTime, copies: Copies, repairs: Repairs) -> None:
         super().__init__(reactor, INTERVAL)
         self._copies, self._repairs = copies, repairs
+        self._last: Copy | None = None  # that was tried, if there are more behind it
         self.repaired = 0
 
     async def run_once(self) -> int:
-        """Try every damaged copy once; returns how many were remade."""
+        """Try the next damaged copies, each once; returns how many were remade."""
         done = 0
-        for copy in await self._copies.in_state(CORRUPT, MISSING, limit=BATCH):
+        batch = await self._copies.in_state(CORRUPT, MISSING, limit=BATCH, after=self._last)
+        for copy in batch:
             done += await self._try(copy)
+        self._last = batch[-1] if len(batch) == BATCH else None
+        return done
+
+    async def run_all(self) -> int:
+        """Try every damaged copy once."""
+        done = await self.run_once()
+        while self._last is not None:
+            done += await self.run_once()
         return done
 
     async def _repair(self, copy: Copy) -> bool:

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 from glancetx.config.settings import StraySettings
 from glancetx.db.strays import Strays
 from glancetx.db.walks import Walk, Walks
+from glancetx.domain.errors import StoreError
 from glancetx.domain.listed import Stray
 from glancetx.interfaces import IListing
 from glancetx.runtime.failpoints import reach
@@ -53,6 +54,7 @@ class Surveyor(PeriodicService):
         self._at: str | None = None
         self.seen = self.removed = 0
         self.strays: dict[str, int] = {}
+        self.stray_bytes: dict[str, int] = {}
 
     async def run_once(self) -> int:
         """Go on with the walks that are due, for a limited time; returns how many items were looked at."""
@@ -67,6 +69,7 @@ class Surveyor(PeriodicService):
             "store": self._at,
             "seen": self.seen,
             "strays": dict(self.strays),
+            "stray_bytes": dict(self.stray_bytes),
             "removed": self.removed,
         }
 
@@ -80,8 +83,15 @@ class Surveyor(PeriodicService):
             await self._remove_old()
         finally:
             self._at = None
-            self.strays = {name: found.count for name, found in (await self._strays.counts()).items()}
+            await self._count()
         return looked
+
+    async def _count(self) -> None:
+        """Of stores without any, too: who watches the numbers wants to see that they went down."""
+        counts = await self._strays.counts()
+        names = {*self._stores, *counts}
+        self.strays = {name: counts[name].count if name in counts else 0 for name in sorted(names)}
+        self.stray_bytes = {name: counts[name].size if name in counts else 0 for name in sorted(names)}
 
     async def _survey(self, name: str, listing: IListing, period: float, latest: float | None) -> int:
         """Go on with the walk through one store. One that fails does not keep others from their turn."""
@@ -92,6 +102,8 @@ class Surveyor(PeriodicService):
             while walk is not None and (latest is None or self._reactor.seconds() < latest):
                 seen, walk = await self._look_at_page(walk, listing)
                 looked += seen
+        except StoreError as error:
+            self._log.warn("store {store}: it cannot be gone through now: {error}", store=name, error=str(error))
         except Exception:
             self._log.failure("store {store}: it cannot be gone through; the next run goes on", store=name)
         return looked

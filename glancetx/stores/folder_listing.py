@@ -1,7 +1,7 @@
 """What lies in the data directories of a file store, image or not. Everything here blocks: call it in a thread.
 
-A directory has no order. A page has the smallest names behind the marker; so each page reads all names of its
-directory, and keeps no more of them than it has items.
+A directory has no order. A page has the smallest names behind the marker; so all names of its directory are read for
+it, of which those of some pages ahead are kept.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from glancetx.domain.listed import Item, Kept, Page
 from glancetx.stores.folders import Folders
 from glancetx.stores.uri import file_path, file_url
 
+AHEAD: Final = 20
+"""Pages whose names are kept."""
 _PART: Final = re.compile(r"\.([^.]+)\.[0-9a-f]{32}\.part")
 
 
@@ -29,6 +31,7 @@ class FolderListing:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
+        self._ahead: tuple[str, list[str]] = ("", [])  # names, and the marker behind which they are
 
     def page(self, marker: str, limit: int) -> Page:
         """:raises StoreUnavailable: if a disk is not mounted. :raises OSError: as it comes."""
@@ -38,10 +41,15 @@ class FolderListing:
             return Page(items=(), marker=None)
         folder = Path(left[0])
         self._folders.check(folder)
-        names = heapq.nsmallest(limit, _names(folder, last if left[0] == begun else ""))
+        known, names = self._ahead
+        if known != marker or len(names) < limit:
+            names = heapq.nsmallest(limit * AHEAD, _names(folder, last if left[0] == begun else ""))
+        names, rest = names[:limit], names[limit:]
         items = tuple(_item(folder, name) for name in names)
         if len(names) == limit:
-            return Page(items=items, marker=f"{folder}/{names[-1]}")
+            following = f"{folder}/{names[-1]}"
+            self._ahead = (following, rest)
+            return Page(items=items, marker=following)
         return Page(items=items, marker=f"{left[1]}/" if len(left) > 1 else None)
 
     def look(self, item: Item) -> Kept | None:

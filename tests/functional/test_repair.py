@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from glancetx.config.settings import AuditSettings, FilesystemSettings, StoresSettings
 from glancetx.db.copies import Copies
 from glancetx.db.schema import image_locations
-from glancetx.domain.copy import CORRUPT, MISSING, SOUND
+from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy
 from glancetx.domain.image import utc_now
 from tests.functional.test_audit import flip
 from tests.running import Api, Started, settings_in
@@ -44,10 +44,13 @@ def add_location(connection: Connection, image_id: str, path: Path, store: str) 
     )
 
 
-async def service(start: Started, folder: Path) -> Api:
+def two_stores(folder: Path) -> StoresSettings:
     stores = tuple(FilesystemSettings(identifier=name, datadir=folder / name) for name in ("fast", "cheap"))
-    multiple = StoresSettings(multiple=True, default="fast", filesystems=stores)
-    return await start(settings_in(folder, stores=multiple, audit=FAST))
+    return StoresSettings(multiple=True, default="fast", filesystems=stores)
+
+
+async def service(start: Started, folder: Path) -> Api:
+    return await start(settings_in(folder, stores=two_stores(folder), audit=FAST))
 
 
 async def twice(api: Api) -> Twice:
@@ -58,6 +61,10 @@ async def twice(api: Api) -> Twice:
     second.write_bytes(content)
     await api.service._engine.interact(add_location, image_id, second, "cheap")
     return Twice(image_id, content, (first, second))
+
+
+def is_gone(copy: Copy) -> bool:
+    return not Path(copy.location.url.removeprefix("file://")).exists()
 
 
 async def states(api: Api) -> dict[str, int]:
@@ -166,3 +173,24 @@ async def test_many_damages_and_readers(start: Started, tmp_path: Path) -> None:
     assert await repairing == damaged
     assert await states(api) == {SOUND: 80}
     assert all(path.read_bytes() == image.content for image in images for path in image.files)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_remade_is_in_nobodys_way(
+    start: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many copies have no sound sister, those that have one get their turn."""
+    monkeypatch.setattr("glancetx.services.replicator.BATCH", 3)
+    quiet = AuditSettings(audit_rate=0, repair_rate=0)
+    api = await start(settings_in(tmp_path, stores=two_stores(tmp_path), audit=quiet))
+    images = [await twice(api) for _ in range(5)]
+    await Copies(api.service._engine).enrol()
+    for image in images[:4]:
+        for path in image.files:
+            path.unlink()
+    images[4].files[0].unlink()
+    for copy in await Copies(api.service._engine).in_state(UNKNOWN):
+        await Copies(api.service._engine).record(copy, MISSING if is_gone(copy) else SOUND)
+    replicator = api.service.background.replicator
+    assert [await replicator.run_once() for _ in range(3)] == [0, 0, 1]
+    assert await states(api) == {MISSING: 8, SOUND: 2}

@@ -16,9 +16,9 @@ REMOVAL = ["stray.claimed", "store.unlinked", "stray.removed"]
 
 
 def test_killed_again_and_again(daemon: Daemon) -> None:
-    """What was noted stays noted, once. Whoever is killed while he removes keeps nobody from removing the rest.
+    """What was noted stays noted, once. Whoever is killed while he removes one keeps nobody from removing the others.
 
-    In the end all is gone that was nobody's, and nothing else is.
+    In the end, when the reaper has come, all is gone that was nobody's, and nothing else is.
     """
     daemon.configure("[glancetx]\nstray_grace = 0\nstray_period = 0\n")
     daemon.start()
@@ -34,7 +34,7 @@ def test_killed_again_and_again(daemon: Daemon) -> None:
         killed = manage(daemon.folder, "strays", "delete", "--all", "--yes", GLANCETX_FAILPOINT=point)
         assert killed[0] == -signal.SIGKILL
         assert len(list(daemon.images.iterdir())) == left
-        await_no_claims(daemon)
+    await_no_claims(daemon)
     assert manage(daemon.folder, "strays", "delete", "--all", "--yes")[0] == 0
     assert [path.name for path in daemon.images.iterdir()] == [image_id]
     assert listed(daemon.folder) == {}
