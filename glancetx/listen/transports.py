@@ -25,7 +25,11 @@ class Counted:
 
 
 class PlainServer(Counted, tcp.Server):
-    """TCP. A client that fills the read buffer gets a larger one, so small requests do not pay for uploads."""
+    """TCP. A client that fills the read buffer gets a larger one, so small requests do not pay for uploads.
+
+    A pull producer is asked as long as the socket takes more, without Twisted's empty write and its two changes of the
+    reactor's list each time; so one that has nothing to write now must call `stopWriting`.
+    """
 
     SEND_LIMIT = 1024 * 1024
     _read_size = SMALL_READ
@@ -41,6 +45,12 @@ class PlainServer(Counted, tcp.Server):
         if not data:
             return CONNECTION_DONE
         self.protocol.dataReceived(data)
+        return None
+
+    def doWrite(self) -> Ending:
+        if self.producer is None or self.streamingProducer or self.dataBuffer or self._tempDataBuffer:
+            return super().doWrite()
+        self.producer.resumeProducing()
         return None
 
 

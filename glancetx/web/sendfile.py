@@ -32,10 +32,11 @@ STEP: Final = 128 * 1024
 class Mapped:
     """Which bytes of a file can be had without waiting for the disk, and how to bring others into memory."""
 
-    __slots__ = ("_descriptor", "_known", "_threads")
+    __slots__ = ("_byte", "_descriptor", "_known", "_threads")
 
     def __init__(self, descriptor: int, threads: Threads) -> None:
         self._descriptor, self._threads = descriptor, threads
+        self._byte = [bytearray(1)]
         self._known = (0, 0)  # from, to: bytes that were in memory when we last looked
 
     def ready(self, offset: int, size: int) -> int:
@@ -51,7 +52,7 @@ class Mapped:
 
     def _has(self, offset: int) -> bool:
         try:
-            os.preadv(self._descriptor, [bytearray(1)], offset, os.RWF_NOWAIT)
+            os.preadv(self._descriptor, self._byte, offset, os.RWF_NOWAIT)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 return False
@@ -142,7 +143,8 @@ class Delivery:
 class Sendfile(Delivery):
     """Moves the file inside the kernel, on the connection's own descriptor.
 
-    As a pull producer of the transport it is called when the transport's buffer is empty and the socket writable.
+    As a pull producer of the transport it is called when the transport's buffer is empty and the socket writable. It
+    says each time whether it wants to be called again: Twisted's transports forget, and ours do not.
     """
 
     def _begin(self) -> None:
@@ -161,6 +163,7 @@ class Sendfile(Delivery):
 
     def resumeProducing(self) -> None:
         if self._done.called or self._fetching is not None:
+            self._transport.stopWriting()
             return
         if not self._begun:  # the transport says hello; the headers are in its buffer still
             self._begun = True
@@ -183,6 +186,7 @@ class Sendfile(Delivery):
         size = min(TURN, self._end - self._at)
         ready = self._pages.ready(self._at, size)
         if not ready:
+            self._transport.stopWriting()
             self._fetch(size)
             return
         sent = os.sendfile(self._transport.fileno(), self._source.descriptor, self._at, ready)
@@ -195,6 +199,11 @@ class Sendfile(Delivery):
             self._finish()
         else:
             self._transport.startWriting()
+
+    def _finish(self, error: Exception | None = None) -> None:
+        if self._transport.connected:
+            self._transport.stopWriting()
+        super()._finish(error)
 
     def _fail(self, error: OSError) -> None:
         if error.errno in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):

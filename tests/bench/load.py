@@ -66,9 +66,11 @@ def _collect(clients: Sequence[subprocess.Popen[str]], seconds: float) -> list[s
     return printed
 
 
-def get_repeatedly(url: str, seconds: float, connections: int = 16) -> Rate:
-    """As many GETs of *url* as *connections* bring home in *seconds* (wrk)."""
+def get_repeatedly(url: str, seconds: float, connections: int = 16, script: Path | None = None) -> Rate:
+    """As many GETs of *url* as *connections* bring home in *seconds* (wrk); a *script* of wrk's may vary them."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "--latency", url]
+    if script is not None:
+        command += ["--script", str(script)]
     (output,) = _collect([_start(command)], seconds + 15)
     if "Non-2xx" in output:
         raise BenchFailure(f"{url}: {output[output.index('Non-2xx') :].splitlines()[0]}")

@@ -37,6 +37,7 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "download-16": partial(transfers.downloads, clients=16, tls=False),
     "tls-download-1": partial(transfers.downloads, clients=1, tls=True),
     "tls-download-16": partial(transfers.downloads, clients=16, tls=True),
+    "ranges": transfers.ranges,
     "cache-hits": caching.hits,
     "cache-cold": caching.cold,
     "cache-prune": caching.prune,

@@ -87,6 +87,43 @@ def downloads(arena: Arena, clients: int, tls: bool) -> Case:
     )
 
 
+def ranges(arena: Arena) -> Case:
+    """GETs of one MiB each, from anywhere in the content, over 16 connections."""
+    script = arena.directory / "ranges.lua"
+    script.write_text(f"""\
+request = function()
+  local first = math.random(0, {arena.options.size // _MIB - 1}) * {_MIB}
+  return wrk.format("GET", nil, {{["Range"] = string.format("bytes=%d-%d", first, first + {_MIB - 1})}})
+end
+""")
+    contestants = []
+    for server in (arena.nginx(), *arena.services(1, 2)):
+        path = "/content" if server.name == "nginx" else _stored(arena, server, tls=False)
+        contestants.append(Contestant(server.name, partial(_range, arena, server, path, script)))
+    return Case(
+        name="ranges",
+        title="Ranges of 1 MiB, 16 connections",
+        measures=(
+            Measure("rate", "requests/s", 0),
+            Measure("p99", "ms", 1),
+            Measure("processor", "CPU ms/request", 3),
+        ),
+        contestants=tuple(contestants),
+        goals=(
+            Goal(measure="rate", subject="glancetx x2", against="glance", bound=10, at_most=False),
+            Goal(measure="processor", subject="glancetx x1", against="nginx", bound=2, at_most=True),
+        ),
+    )
+
+
+def _range(arena: Arena, server: Server, path: str, script: Path) -> dict[str, float]:
+    seconds = arena.options.seconds
+    with Watch(server.process.pid) as watch:
+        rate = load.get_repeatedly(server.url(path), seconds, script=script)
+    cpu = watch.usage.cpu / (rate.per_second * seconds)
+    return {"rate": rate.per_second, "p99": rate.p99 * 1e3, "processor": cpu * 1e3}
+
+
 def _stored(arena: Arena, server: Server, tls: bool) -> str:
     """The path of an image with the content; what comes back has been compared with it once."""
     identifier = images.store(server, arena.content, arena.options.timeout)
