@@ -172,9 +172,7 @@ class ImageService(MultiService):
         copies = Copies(self._engine)
         through = self.cache if self.cache is not None and self.cache.settings.downloads else None
         proofs = Proofs(copies, self._hashing, enabled=settings.audit.verify_reads)
-        self.downloads = Downloads(
-            images, copies, proofs, policy, self._stores, events, through, multiple=self._multiple
-        )
+        self.downloads = Downloads(copies, proofs, policy, self._stores, events, through, multiple=self._multiple)
         if authenticator is None:
             self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
         else:

@@ -13,12 +13,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, in
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
-from glancetx.db.images import hold
+from glancetx.db.images import get_image, hold
 from glancetx.db.own_schema import claims, copies
 from glancetx.db.schema import image_locations, images
 from glancetx.domain.claim import Claim
+from glancetx.domain.context import RequestContext
 from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy, expected_digest
-from glancetx.domain.image import Location, utc_now
+from glancetx.domain.image import Image, Location, utc_now
 from glancetx.domain.status import ACTIVE, DEACTIVATED
 
 DETAIL: Final = 255  # characters
@@ -65,7 +66,11 @@ class Copies:
 
     async def known(self, locations: Iterable[Location]) -> dict[int, Known]:
         """What is known of these locations, by their ids; of new ones, nothing is."""
-        return await self._engine.read(_known, [each.id for each in locations if each.id is not None])
+        return await self._engine.read(_known, locations)
+
+    async def with_image(self, context: RequestContext, image_id: str) -> tuple[Image, dict[int, Known]]:
+        """What `Images.get` gives, and what is known of its locations. :raises ImageNotFound: as it does."""
+        return await self._engine.read(_with_image, context, image_id)
 
     async def doubt(self, image_id: str, location_ids: Sequence[int], detail: str) -> None:
         """A reader got wrong bytes from these copies: one is corrupt; of several it is for the auditor to say which."""
@@ -166,7 +171,13 @@ def _undisturbed(copy: Copy) -> tuple[ColumnElement[bool], ...]:
     return copies.c.location_id == copy.location.id, location.exists(), ~work.exists()
 
 
-def _known(connection: Connection, location_ids: Sequence[int]) -> dict[int, Known]:
+def _with_image(connection: Connection, context: RequestContext, image_id: str) -> tuple[Image, dict[int, Known]]:
+    image = get_image(connection, context, image_id)
+    return image, _known(connection, image.locations) if image.locations else {}
+
+
+def _known(connection: Connection, locations: Iterable[Location]) -> dict[int, Known]:
+    location_ids = [each.id for each in locations if each.id is not None]
     these = select(copies.c.location_id, copies.c.state, copies.c.audited_at)
     rows = connection.execute(these.where(copies.c.location_id.in_(location_ids)))
     return {location_id: Known(state, audited_at) for location_id, state, audited_at in rows}

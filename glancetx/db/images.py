@@ -77,7 +77,7 @@ class Images:
 
         :raises ImageNotFound: otherwise.
         """
-        return await self._engine.read(_get, context, image_id)
+        return await self._engine.read(get_image, context, image_id)
 
     async def list(self, context: RequestContext, query: ImageQuery) -> ImageList:
         """One page of the images the caller is shown.
@@ -206,7 +206,8 @@ def _create(connection: Connection, image: Image, limits: Limits, tell: Tell[Ima
     return created
 
 
-def _get(connection: Connection, context: RequestContext, image_id: str) -> Image:
+def get_image(connection: Connection, context: RequestContext, image_id: str) -> Image:
+    """Within a transaction: what `Images.get` does."""
     if is_wide(image_id):
         raise ImageNotFound(image_id)
     query = _one_image(connection.dialect, context.is_admin)

@@ -48,9 +48,10 @@ class PlainServer(Counted, tcp.Server):
         return None
 
     def doWrite(self) -> Ending:
-        if self.producer is None or self.streamingProducer or self.dataBuffer or self._tempDataBuffer:
+        producer: Any = self.producer
+        if producer is None or self.streamingProducer or self.dataBuffer or self._tempDataBuffer:
             return super().doWrite()
-        self.producer.resumeProducing()
+        producer.resumeProducing()
         return None
 
 

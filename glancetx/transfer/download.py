@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from attrs import define, frozen
 from twisted.logger import Logger
@@ -16,7 +17,7 @@ from twisted.web.iweb import IBodyProducer
 from glancetx.access.policy import Policy
 from glancetx.cache.cache import ImageCache
 from glancetx.db.copies import Copies as AuditedCopies
-from glancetx.db.images import Images
+from glancetx.db.copies import Known
 from glancetx.domain.context import RequestContext
 from glancetx.domain.copy import CORRUPT
 from glancetx.domain.errors import (
@@ -159,7 +160,6 @@ class Downloads:
 
     def __init__(
         self,
-        images: Images,
         audited: AuditedCopies,
         proofs: Proofs,
         policy: Policy,
@@ -170,7 +170,6 @@ class Downloads:
         multiple: bool,
     ) -> None:
         self._multiple = multiple
-        self._images = images
         self._audited, self._proofs = audited, proofs
         self._cache = cache
         self._policy = policy
@@ -184,7 +183,7 @@ class Downloads:
         :raises ImageNotFound, Forbidden: as A-110 says.
         :raises Invalid: if *prefer* names a store that is not there.
         """
-        image = await self._images.get(context, image_id)
+        image, known = await self._audited.with_image(context, image_id)
         if image.status == DEACTIVATED and not context.is_admin:
             raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
         self._policy.check_image("download_image", context, image)
@@ -193,7 +192,7 @@ class Downloads:
             self._check_preferred(prefer)
         if not image.locations or image.status == IMPORTING:  # what is yet to be verified is nobody's
             raise NoData(f"Image {image_id} has no data")
-        copies = await self._copies(image, prefer)
+        copies = self._copies(image, known, prefer)
         size = image.size if image.size is not None else await copies.find_size()
         return Download(image, size, copies, self._cache, self._events)
 
@@ -204,10 +203,9 @@ class Downloads:
         """
         if not image.locations or image.size is None:
             raise NoData(f"Image {image.id} has no data")
-        return await (await self._copies(image)).open(0, image.size)
+        return await self._copies(image, await self._audited.known(image.locations)).open(0, image.size)
 
-    async def _copies(self, image: Image, prefer: Sequence[str] = ()) -> Copies:
-        known = await self._audited.known(image.locations)
+    def _copies(self, image: Image, known: Mapping[Any, Known], prefer: Sequence[str] = ()) -> Copies:
         usable = [each for each in image.locations if each.id not in known or known[each.id].state != CORRUPT]
         locations = tuple(self._stores.by_weight(usable, prefer))
         sound = {location_id: what.since for location_id, what in known.items()}
