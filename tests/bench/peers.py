@@ -88,7 +88,7 @@ daemon off;
 worker_processes {processes};
 pid {directory}/nginx.pid;
 error_log {directory}/error.log;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
   {f"limit_rate {rate}; log_format sent '$body_bytes_sent'; access_log {directory}/access.log sent;" if rate else ""}
   {"" if rate else "access_log off;"}

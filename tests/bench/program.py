@@ -20,7 +20,7 @@ import click
 from attrs import evolve
 from rich.console import Console
 
-from tests.bench import caching, list_scale, nodes, slowness, small_requests, starting, telling, transfers
+from tests.bench import caching, list_scale, mix, nodes, slowness, small_requests, starting, telling, transfers
 from tests.bench.arena import Arena, Case, Options
 from tests.bench.processes import BenchFailure
 from tests.bench.report import CaseResult, machine, show, write_json
@@ -52,6 +52,8 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "told-patch": partial(telling.told, verb="patch", measure=small_requests.patch_repeatedly),
     "slow-downloads": slowness.slow_downloads,
     "slow-uploads": slowness.slow_uploads,
+    "slow-clients": slowness.slow_clients,
+    "mix": mix.mix,
     "start": starting.start,
     "nodes": nodes.nodes,
 }
@@ -106,7 +108,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 @click.option("--seconds", type=float, help="How long small requests are sent [5].")
 @click.option("--size", type=size, help="Bytes of the image [1G].")
 @click.option("--total", type=size, help="Bytes the downloads of one measurement move together [8G].")
-@click.option("--slow-downloads", type=click.IntRange(1), help="Clients [2000].")
+@click.option("--slow-downloads", type=click.IntRange(1), help="Clients [5000].")
 @click.option("--slow-uploads", type=click.IntRange(1), help="Clients [500].")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes of glancetx for uploads, downloads, slow clients [1]."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from tests.bench import images, load
@@ -26,36 +26,37 @@ _RATE = 16 * 1024
 _CONTROL = "nginx serves the crowd"
 
 
-def _meanwhile(arena: Arena, shown: Server, crowded: Server, crowd: Crowd) -> dict[str, float]:
-    """`show` on one server before, during and after a crowd on another, or the same, server."""
+def _meanwhile(arena: Arena, shown: Server, crowded: Server, *crowds: Crowd) -> dict[str, float]:
+    """`show` on one server before, during and after crowds on another, or the same, server."""
     seconds = arena.options.seconds
     (identifier,) = images.seed(shown, 1)
     url = shown.url(f"/v2/images/{identifier}")
     before = load.get_repeatedly(url, seconds).per_second
     memory = proportional_memory(crowded.process.pid)
     during = 0.0
-    with load.slow_clients(crowd) as clients:
+    with ExitStack() as stack:
+        clients = [stack.enter_context(load.slow_clients(crowd)) for crowd in crowds]
         grown = proportional_memory(crowded.process.pid) - memory
         with suppress(BenchFailure):  # a server that answers nothing at all is a result too
             during = load.get_repeatedly(url, seconds).per_second
-        progress = clients.dismiss()
+        progress = [each.dismiss() for each in clients]
     after = load.get_repeatedly(url, seconds).per_second
-    alone = (before + after) / 2
+    alone, count = (before + after) / 2, sum(crowd.count for crowd in crowds)
     return {
         "show alone": alone,
         "show meanwhile": during,
         "loss": 100 * (1 - during / alone),
-        "each client": grown / 1024 / crowd.count,
-        "progressing": progress.progressing,
-        "failed": progress.failed + crowd.count - progress.connected,
-        "all under way": clients.ready,
+        "each client": grown / 1024 / count,
+        "progressing": sum(each.progressing for each in progress),
+        "failed": sum(each.failed - each.connected for each in progress) + count,
+        "all under way": sum(each.ready for each in clients),
     }
 
 
 def _goals(subject: Server, count: int) -> tuple[Goal, ...]:
     return (
-        Goal(measure="loss", subject=subject.name, bound=15, at_most=True),
-        Goal(measure="each client", subject=subject.name, bound=25, at_most=True),
+        Goal(measure="loss", subject=subject.name, bound=10, at_most=True),
+        Goal(measure="each client", subject=subject.name, bound=20, at_most=True),
         Goal(measure="progressing", subject=subject.name, bound=count, at_most=False),
     )
 
@@ -79,7 +80,7 @@ def _downloading(arena: Arena, shown: Server, crowded: Server, count: int) -> Co
     path = "/content"
     if crowded.name != "nginx":
         path = f"/v2/images/{images.store(crowded, arena.content, arena.options.timeout)}/file"
-    crowd = Crowd(port=crowded.port, method="GET", paths=(path,), count=count, rate=_RATE)
+    crowd = Crowd(port=crowded.port, method="GET", paths=(path,), count=count, rate=_RATE, patience=60)
     name = _CONTROL if crowded.name == "nginx" else crowded.name
     return Contestant(name, partial(_meanwhile, arena, shown, crowded, crowd))
 
@@ -99,9 +100,32 @@ def slow_uploads(arena: Arena) -> Case:
     )
 
 
+def slow_clients(arena: Arena) -> Case:
+    """Both crowds at once."""
+    options, subject = arena.options, arena.subject()
+    downloads, uploads = options.slow_downloads, options.slow_uploads
+
+    def run() -> dict[str, float]:
+        path = f"/v2/images/{images.store(subject, arena.content, options.timeout)}/file"
+        reading = Crowd(port=subject.port, method="GET", paths=(path,), count=downloads, rate=_RATE, patience=60)
+        return _meanwhile(arena, subject, subject, reading, _sending(arena, subject, uploads))
+
+    return Case(
+        name="slow-clients",
+        title=f"{downloads:,} slow downloads and {uploads:,} slow uploads, and show meanwhile",
+        measures=_MEASURES,
+        contestants=(Contestant(subject.name, run),),
+        goals=_goals(subject, downloads + uploads),
+    )
+
+
 def _uploading(arena: Arena, server: Server, count: int) -> dict[str, float]:
+    return _meanwhile(arena, server, server, _sending(arena, server, count))
+
+
+def _sending(arena: Arena, server: Server, count: int) -> Crowd:
     """Each upload is as long as the measurement, so that it ends, with an answer, only when all goes well."""
-    crowd = Crowd(
+    return Crowd(
         port=server.port,
         method="PUT",
         paths=tuple(f"/v2/images/{identifier}/file" for identifier in images.seed(server, count, "queued")),
@@ -109,4 +133,3 @@ def _uploading(arena: Arena, server: Server, count: int) -> dict[str, float]:
         rate=_RATE,
         length=int(_RATE * (arena.options.seconds + 2)),
     )
-    return _meanwhile(arena, server, server, crowd)
