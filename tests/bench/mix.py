@@ -44,6 +44,7 @@ def mix(arena: Arena) -> Case:
     options = (
         "[import_filtering_opts]\nallowed_hosts = 127.0.0.1\n"
         f"allowed_ports = {nginx.port}\n[DEFAULT]\nenabled_import_methods = [web-download]\n"
+        f"node_staging_uri = file://{arena.directory / 'staging'}\n"
     )
     subject = arena.keep(start_glancetx(arena.directory / "mix", arena.certificate, "", 1, "glancetx", options))
     return Case(
@@ -144,7 +145,8 @@ def _import(server: Server, source: str, seconds: float) -> None:
     images.call(server, "POST", f"/v2/images/{identifier}/import", {"method": {"name": "web-download", "uri": source}})
     while (status := images.call(server, "GET", f"/v2/images/{identifier}")["status"]) != "active":
         if status not in ("queued", "importing") or time.monotonic() > deadline:
-            raise BenchFailure(f"an import is {status}")
+            told = [each["message"] for each in images.call(server, "GET", f"/v2/images/{identifier}/tasks")["tasks"]]
+            raise BenchFailure(f"an import is {status}: {told}")
         time.sleep(0.1)
     images.delete(server, identifier)
 

@@ -36,9 +36,9 @@ def _meanwhile(arena: Arena, shown: Server, crowded: Server, *crowds: Crowd) -> 
     during = 0.0
     with ExitStack() as stack:
         clients = [stack.enter_context(load.slow_clients(crowd)) for crowd in crowds]
-        grown = proportional_memory(crowded.process.pid) - memory
         with suppress(BenchFailure):  # a server that answers nothing at all is a result too
             during = load.get_repeatedly(url, seconds).per_second
+        grown = proportional_memory(crowded.process.pid) - memory
         progress = [each.dismiss() for each in clients]
     after = load.get_repeatedly(url, seconds).per_second
     alone, count = (before + after) / 2, sum(crowd.count for crowd in crowds)
