@@ -7,7 +7,8 @@
   that died. It gets its name only when it is locked and marked as ours; Glance's files have neither mark nor lock.
 - Who reads a whole file holds a shared lock, so that pruning leaves it alone. The kernel lets go of both with the
   descriptor, however the process ends.
-- A whole file is marked with the digest it was compared with. One without that mark (Glance's) is compared first.
+- A whole file is marked with the digest it was compared with, and with the time of its last change then. One without
+  that mark (Glance's), or that was written to since, is compared first.
 
 Where the file system has no extended attributes nothing is marked: then whole files are compared again by every
 process, and what dead processes left stays until it is stale.
@@ -75,7 +76,8 @@ class Opened:
             self.close()
             return False
         with suppress(OSError):
-            self.mark = os.getxattr(self.descriptor, VERIFIED).decode("ascii", "replace")
+            value, _, when = os.getxattr(self.descriptor, VERIFIED).decode("ascii", "replace").partition(" ")
+            self.mark = value if when == str(status.st_mtime_ns) else None
         return True
 
     def close(self) -> None:
@@ -148,7 +150,7 @@ class Draft:
     def publish(self, verified: str) -> None:
         """Make the file durable and whole: from now on it is served. It takes the image off the queue."""
         reach("cache.filled")
-        mark(self.descriptor, VERIFIED, verified)
+        mark(self.descriptor, VERIFIED, _as_now(verified, os.fstat(self.descriptor)))
         os.fsync(self.descriptor)
         reach("cache.synced")
         os.rename(self._path, self._folder.whole(self._image_id))
@@ -343,9 +345,14 @@ def verified(path: Path, identity: Identity, value: str) -> None:
     try:
         status = os.fstat(descriptor)
         if (status.st_ino, status.st_size, status.st_mtime_ns) == identity:
-            mark(descriptor, VERIFIED, value)
+            mark(descriptor, VERIFIED, _as_now(value, status))
     finally:
         os.close(descriptor)
+
+
+def _as_now(value: str, status: os.stat_result) -> str:
+    """What a file is marked with that is *value* now, and as long as nobody writes to it."""
+    return f"{value} {status.st_mtime_ns}"
 
 
 def stale_before(stall_time: float) -> float:

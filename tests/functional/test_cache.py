@@ -287,10 +287,25 @@ async def test_file_of_another_program(start: Started, tmp_path: Path) -> None:
         return VERIFIED in os.listxattr(whole(tmp_path, right))
 
     await soon(marked)
-    assert os.getxattr(whole(tmp_path, right), VERIFIED) == mark
+    written = os.stat(whole(tmp_path, right)).st_mtime_ns
+    assert os.getxattr(whole(tmp_path, right), VERIFIED) == b"%s %d" % (mark, written)
     opened = len(store.opened)
     assert (await read(api, right)).body == CONTENT
     assert len(store.opened) == opened
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_was_written_to(start: Started, tmp_path: Path) -> None:
+    """It is compared once more before it is served: who asks meanwhile gets what the store has."""
+    store = WatchedStore()
+    api = await start(cached_in(tmp_path), stores={"memory": store})
+    image_id = await image_with(api)
+    assert (await read(api, image_id)).body == CONTENT
+    await soon(lambda: files(tmp_path)[""] == [image_id])
+    whole(tmp_path, image_id).write_bytes(bytes(len(CONTENT)))
+    assert (await read(api, image_id)).body == CONTENT
+    assert len(store.opened) == 2
+    await soon(lambda: files(tmp_path)["invalid"] == [image_id])
 
 
 @pytest_twisted.ensureDeferred
