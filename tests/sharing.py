@@ -16,7 +16,7 @@ SHARED: Final = {
     r"^tests/integration/db/.*[-[]postgresql[]-]": "PostgreSQL",
     r"^tests/integration/test_(keystone|barbican|regions)": "Keystone, Ceph",
     r"^tests/integration/stores/test_(swift_keystone|glance_store|rbd)": "Keystone, Ceph",
-    r"^tests/integration/stores/test_(s3|swift)": "Swift, moto",
+    r"^tests/integration/stores/test_(s3|swift|damage)": "Swift, moto",
     r"^tests/integration/stores/test_(vmware|several)": "vCenter",
 }
 
