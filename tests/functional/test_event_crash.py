@@ -68,7 +68,9 @@ class Listener:
 
     def __init__(self, broker: RabbitMQ, topic: str) -> None:
         login = pika.PlainCredentials("test", "test")
-        self._connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", broker.port, "/", login))
+        self._connection = pika.BlockingConnection(
+            pika.ConnectionParameters("127.0.0.1", broker.port, "/", login, heartbeat=0)
+        )
         self._channel = self._connection.channel()
         self._queue = f"{topic}.info"
         self._channel.queue_declare(self._queue)
