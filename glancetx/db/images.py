@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
 from attrs import evolve
-from sqlalchemy import Connection, Dialect, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from glancetx.db.children import (
@@ -23,14 +22,14 @@ from glancetx.db.children import (
     reconcile_tags,
 )
 from glancetx.db.claims import NOBODY, add_claim, drop_claim
-from glancetx.db.dialects import alive, as_kept, exactly
+from glancetx.db.dialects import alive, as_kept
 from glancetx.db.engine import Engine
-from glancetx.db.filters import visible_by_id
+from glancetx.db.gathered import Gathered
 from glancetx.db.own_schema import claims
-from glancetx.db.pages import read_page
-from glancetx.db.prepared import Prepared, prepare_query
-from glancetx.db.rows import COLUMNS, read_image, select_images
+from glancetx.db.reading import find_image, load_images, load_page
+from glancetx.db.rows import COLUMNS
 from glancetx.db.schema import images
+from glancetx.db.shares import ALL, Sight
 from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import check_begun, check_create, check_more, take_turn
 from glancetx.domain.claim import IMPORT, LOCATION, STAGE, Claim
@@ -47,7 +46,6 @@ ImageList = list[Image]
 # Made once: most of the time that SQLAlchemy needs for a statement goes into making it.
 _WANTED: Final = (images.c.id == bindparam("wanted"), alive(images))
 _INSERT: Final = insert(images)
-_ONE: Final = select_images().where(*_WANTED)
 _HELD: Final = select(images.c.id).where(*_WANTED).with_for_update()
 _CHANGE: Final = update(images).where(*_WANTED, images.c.status == bindparam("was"))
 _OF_DATA: Final = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value")
@@ -61,6 +59,8 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._single: Gathered[Sight, str, Image] = Gathered(engine, load_images)
+        self._pages: Gathered[tuple[Sight, ImageQuery], None, Sequence[Image]] = Gathered(engine, load_page)
 
     async def create(self, image: Image, limits: Limits = UNLIMITED, tell: Tell[Image] = nobody) -> Image:
         """Insert a new image with its properties, tags and locations; returns it as saved.
@@ -77,14 +77,18 @@ class Images:
 
         :raises ImageNotFound: otherwise.
         """
-        return await self._engine.read(get_image, context, image_id)
+        sight = ALL if context.is_admin else Sight.of(context)  # an admin may see what has an id, whatever his project
+        image = None if is_wide(image_id) else await self._single.ask(sight, image_id)
+        if image is None:
+            raise ImageNotFound(image_id)
+        return image
 
     async def list(self, context: RequestContext, query: ImageQuery) -> ImageList:
         """One page of the images the caller is shown.
 
         :raises Invalid: if the marker is not an image the caller may see, or a filter or sort key is unknown.
         """
-        return await self._engine.read(_list, context, query)
+        return [*(await self._pages.ask((Sight.of(context), query), None) or ())]
 
     async def status(self, image_id: str) -> str | None:
         """The status of an image, whoever may see it; None if there is none, or it is deleted."""
@@ -206,29 +210,6 @@ def _create(connection: Connection, image: Image, limits: Limits, tell: Tell[Ima
     return created
 
 
-def get_image(connection: Connection, context: RequestContext, image_id: str) -> Image:
-    """Within a transaction: what `Images.get` does."""
-    if is_wide(image_id):
-        raise ImageNotFound(image_id)
-    query = _one_image(connection.dialect, context.is_admin)
-    row = query.first(connection, {"wanted": image_id, "project": context.project_id})
-    if row is None:
-        raise ImageNotFound(image_id)
-    return read_image(connection, row)
-
-
-@cache
-def _one_image(dialect: Dialect, is_admin: bool) -> Prepared:
-    statement = select_images().where(exactly(images.c.id, bindparam("wanted", None)), alive(images))
-    if not is_admin:
-        statement = statement.where(visible_by_id(bindparam("project", None)))
-    return prepare_query(statement, dialect)
-
-
-def _list(connection: Connection, context: RequestContext, query: ImageQuery) -> ImageList:
-    return [read_image(connection, row) for row in read_page(connection, context, query)]
-
-
 def save_image(
     connection: Connection,
     image: Image,
@@ -272,7 +253,7 @@ def hold(connection: Connection, image_id: str) -> bool:
 def _check_unchanged(connection: Connection, base: Image, was: str) -> None:
     """:raises StatusConflict, ImageChanged: as `Images.save`."""
     hold(connection, base.id)
-    current = _find(connection, base.id)
+    current = find_image(connection, base.id)
     if current is None or current.status != was:
         raise StatusConflict(base.id, was, current.status if current else None)
     if current != base:
@@ -320,7 +301,7 @@ def _published(connection: Connection, image: Image, was: str) -> Image:
 
     :raises StatusConflict: if not: we were taken for dead, and others have cleaned up after us.
     """
-    present = _find(connection, image.id)
+    present = find_image(connection, image.id)
     places = {place.url for place in present.locations} if present else set()
     if present and present.checksum == image.checksum and places.issuperset(place.url for place in image.locations):
         return present
@@ -328,12 +309,9 @@ def _published(connection: Connection, image: Image, was: str) -> Image:
 
 
 def _present(connection: Connection, image_id: str) -> Image:
-    return read_image(connection, connection.execute(select_images().where(images.c.id == image_id)).one())
-
-
-def _find(connection: Connection, image_id: str) -> Image | None:
-    row = connection.execute(_ONE, {"wanted": image_id}).first()
-    return None if row is None else read_image(connection, row)
+    image = find_image(connection, image_id)
+    assert image is not None
+    return image
 
 
 def _extend(

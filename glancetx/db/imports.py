@@ -19,7 +19,7 @@ from glancetx.db.dialects import alive, as_kept, exactly
 from glancetx.db.engine import Engine
 from glancetx.db.images import save_image
 from glancetx.db.own_schema import claims, imports
-from glancetx.db.rows import read_image, select_images
+from glancetx.db.reading import find_image
 from glancetx.db.schema import image_properties, images
 from glancetx.db.strays import is_going
 from glancetx.db.tasks import add_task, change_task, find_task
@@ -188,8 +188,7 @@ def _lock_row(connection: Connection, image_id: str) -> Image | None:
     now = as_kept(connection, utc_now())
     if connection.execute(update(images).where(*mine).values(updated_at=now)).rowcount != 1:
         return None
-    row = connection.execute(select_images().where(exactly(images.c.id, image_id))).first()
-    return None if row is None else read_image(connection, row)
+    return find_image(connection, image_id)
 
 
 def _take_lock(connection: Connection, image_id: str, task_id: str, now: datetime) -> None:

@@ -20,8 +20,7 @@ from glancetx.db.pieces import Marker, Pieces
 from glancetx.db.prepared import Prepared, prepare_query
 from glancetx.db.rows import moment
 from glancetx.db.schema import images
-from glancetx.db.shares import shares
-from glancetx.domain.context import RequestContext
+from glancetx.db.shares import Sight, shares
 from glancetx.domain.errors import Invalid
 from glancetx.domain.query import ImageQuery
 
@@ -47,25 +46,25 @@ class Shape:
     nulls: frozenset[str] | None
 
 
-def read_page(connection: Connection, context: RequestContext, query: ImageQuery) -> Sequence[Any]:
+def read_page(connection: Connection, sight: Sight, query: ImageQuery, *, few: bool) -> Sequence[Any]:
     """One page of the images a caller is shown: rows as `select_images` has them, perhaps not converted.
 
     :raises Invalid: if the marker is no image that he may see, or a filter, a visibility or a sort key is unknown.
     """
     sort = complete(query.sort)
-    marker = None if query.marker is None else _find_marker(connection, context, query.marker, sort)
+    marker = None if query.marker is None else _find_marker(connection, sight, query.marker, sort)
     filters = (query.equal, query.any_of, query.minimum, query.maximum, query.dates, query.tags, query.properties)
     if any(filters):
-        page = filtered_page(connection, context, query, sort, marker)
+        page = filtered_page(connection, sight, query, sort, marker, few=few)
         return connection.execute(page).all() if page is not None else ()
-    plain, values = plain_page(connection, context, query, sort, marker)
+    plain, values = plain_page(connection, sight, query, sort, marker, few=few)
     return plain.all(connection, values) if plain is not None else ()
 
 
-def _find_marker(connection: Connection, context: RequestContext, marker: str, sort: Sort) -> Marker:
+def _find_marker(connection: Connection, sight: Sight, marker: str, sort: Sort) -> Marker:
     keys = tuple(key for key, _ in sort)
-    found = _marker(connection.dialect, context.is_admin, keys)
-    row = found.first(connection, {"wanted": marker, "project": context.project_id})
+    found = _marker(connection.dialect, sight.is_admin, keys)
+    row = found.first(connection, {"wanted": marker, "project": sight.project_id})
     if row is None:
         raise Invalid(f"No image found with ID {marker}")
     return dict(zip(keys, row, strict=True))
@@ -79,29 +78,29 @@ def _marker(dialect: Dialect, is_admin: bool, keys: tuple[str, ...]) -> Prepared
 
 
 def plain_page(
-    connection: Connection, context: RequestContext, query: ImageQuery, sort: Sort, marker: Marker | None
+    connection: Connection, sight: Sight, query: ImageQuery, sort: Sort, marker: Marker | None, *, few: bool
 ) -> tuple[Prepared | None, Mapping[str, Any]]:
     """How to ask for a page of a list without filters, and the values to ask with; None if there is nothing to see."""
     values = {
-        "project": context.project_id,
+        "project": sight.project_id,
         "status": query.member_status,
         "hidden": query.os_hidden,
         "limit": query.limit,
         **{f"behind_{key}": value for key, value in (marker or {}).items()},
     }
     any_status, shared = query.member_status == "all", 0
-    if not context.is_admin and context.project_id is not None and query.visibility in (None, "all", "shared"):
+    if not sight.is_admin and sight.project_id is not None and query.visibility in (None, "all", "shared"):
         (shared,) = _shared(connection.dialect, any_status).first(connection, values)
     shape = Shape(
-        is_admin=context.is_admin,
-        of_project=context.project_id is not None,
+        is_admin=sight.is_admin,
+        of_project=sight.project_id is not None,
         visibility=query.visibility,
         any_status=any_status,
         shared=shared if shared in (0, FEW + 1) else FEW,
         sort=sort,
         nulls=None if marker is None else frozenset(key for key, value in marker.items() if value is None),
     )
-    return _page(connection.dialect, shape), values
+    return _page(connection.dialect, shape, few=few), values
 
 
 @cache
@@ -112,7 +111,7 @@ def _shared(dialect: Dialect, any_status: bool) -> Prepared:
 
 
 @lru_cache(CACHED)
-def _page(dialect: Dialect, shape: Shape) -> Prepared | None:
+def _page(dialect: Dialect, shape: Shape, *, few: bool) -> Prepared | None:
     """The query of all lists of a shape; None if there is nothing to be seen."""
     project: Any = bindparam("project", None) if shape.of_project else None
     shown = shares(shape.is_admin, project, shape.visibility, "all" if shape.any_status else bindparam("status", None))
@@ -120,7 +119,7 @@ def _page(dialect: Dialect, shape: Shape) -> Prepared | None:
     hidden: Any = bindparam("hidden", None, Boolean)
     marker = None if shape.nulls is None else _names(shape.sort, shape.nulls)
     known = {share.clue: shape.shared for share in shown if share.clue}
-    pieces = Pieces(dialect, ImageQuery(limit=limit, os_hidden=hidden), shape.sort, marker, [], known)
+    pieces = Pieces(dialect, ImageQuery(limit=limit, os_hidden=hidden), shape.sort, marker, [], known, few)
     page = pieces.of(shown)
     return prepare_query(page, dialect) if page is not None else None
 
@@ -131,12 +130,12 @@ def _names(sort: Sort, nulls: frozenset[str]) -> Marker:
 
 
 def filtered_page(
-    connection: Connection, context: RequestContext, query: ImageQuery, sort: Sort, marker: Marker | None
+    connection: Connection, sight: Sight, query: ImageQuery, sort: Sort, marker: Marker | None, *, few: bool
 ) -> Select[Any] | None:
     """The query of a page of a list with filters; None if nothing matches."""
-    shown = shares(context.is_admin, context.project_id, query.visibility, query.member_status)
+    shown = shares(sight.is_admin, sight.project_id, query.visibility, query.member_status)
     clues = list(clues_in(query))
     counted = [*clues, *(share.clue for share in shown if share.clue)]
     known = dict(zip(counted, connection.execute(select(*map(size, counted))).one(), strict=True)) if counted else {}
     behind = marker and {key: moment(value) if value and key in TIMES else value for key, value in marker.items()}
-    return Pieces(connection.dialect, query, sort, behind, clues, known).of(shown)
+    return Pieces(connection.dialect, query, sort, behind, clues, known, few).of(shown)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Dialect,
+    FromClause,
     Table,
     and_,
     bindparam,
@@ -28,7 +29,7 @@ Sort = tuple[tuple[str, str], ...]
 """Columns with their directions, ``asc`` or ``desc``; no two rows are equal in all of them."""
 
 
-def ordering(table: Table | CompoundSelect[Any], sort: Sort) -> list[ColumnElement[Any]]:
+def ordering(table: FromClause | CompoundSelect[Any], sort: Sort) -> list[ColumnElement[Any]]:
     """The terms of ORDER BY."""
     columns = table.selected_columns if isinstance(table, CompoundSelect) else table.c
     return [columns[key].asc() if direction == "asc" else columns[key].desc() for key, direction in sort]

@@ -36,6 +36,7 @@ class Pieces:
     """The queries that a page is put together from: each has the ids and sort values of the first of its images.
 
     *marker* has the sort values of the image that the page begins behind; *sizes* tells how much each clue leads to.
+    *few* is what `select_images` wants to know.
     """
 
     dialect: Dialect
@@ -44,6 +45,7 @@ class Pieces:
     marker: Marker | None
     clues: list[Clue]
     sizes: Mapping[Clue, int]
+    few: bool
 
     def of(self, shown: Sequence[Share]) -> Select[Any] | None:
         """The page of what is *shown* and matches the query; None if there is nothing."""
@@ -55,7 +57,9 @@ class Pieces:
         else:  # an image may be in several
             every = union(*(select(piece.subquery()) for piece in pieces))
             page = every.order_by(*ordering(every, self.sort)).limit(self.query.limit).subquery("page")
-        return select_images().join(page, page.c.id == images.c.id).order_by(*ordering(images, self.sort))
+        found = select_images(self.dialect, few=self.few).select_from(page.join(images, page.c.id == images.c.id))
+        # By the page's columns and this way round: MariaDB sorts ids then, and no rows with long texts in files.
+        return found.prefix_with("STRAIGHT_JOIN", dialect="mysql").order_by(*ordering(page, self.sort))
 
     def _all(self, shown: Sequence[Share]) -> Iterator[Select[Any]]:
         best = min(self.clues, key=self.sizes.__getitem__, default=None)

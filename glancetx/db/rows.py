@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, Select, Table, select
+from sqlalchemy import ColumnElement, Connection, Dialect, ScalarSelect, Select, Table, select
 
-from glancetx.db.dialects import alive, json_rows
+from glancetx.db.dialects import alive, few_json_rows, json_row, json_rows, likes_one_column
 from glancetx.db.schema import image_locations, image_properties, image_tags, images
-from glancetx.db.sealing import seal_of
+from glancetx.db.sealing import Seal, seal_of
 from glancetx.domain.image import Image, Location
 
 COLUMNS: Final = (
@@ -35,10 +35,11 @@ class Belonging:
         columns = [self.table.c[name] for name in ("id", *self.columns)]
         return select(*columns).where(alive(self.table), *self.where)
 
-    def as_json(self) -> ScalarSelect[str]:
-        """All of them in one text."""
+    def as_json(self, *, few: bool) -> ScalarSelect[str]:
+        """All of them in one text, as `json_rows`, or `few_json_rows`."""
         rows = self.rows()
-        mine = rows.with_only_columns(json_rows(*rows.selected_columns)).where(self.table.c.image_id == images.c.id)
+        aggregated = (few_json_rows if few else json_rows)(*rows.selected_columns)
+        mine = rows.with_only_columns(aggregated).where(self.table.c.image_id == images.c.id)
         return mine.correlate(images).scalar_subquery()
 
 
@@ -50,20 +51,42 @@ _BELONGINGS: Final = (
 )
 
 
+class Torn(Exception):
+    """The database could not aggregate what belongs to an image."""
+
+
 @cache
-def select_images() -> Select[Any]:
-    """All columns of images that `to_image` reads, without any condition."""
-    columns = (images.c[name] for name in COLUMNS)
-    return select(*columns, *(query.as_json() for query in _BELONGINGS)).select_from(images)
+def select_images(dialect: Dialect, *, few: bool) -> Select[Any]:
+    """All columns of images that `to_image` reads, without any condition. *few*: some images may be `Torn`."""
+    columns = [images.c[name] for name in COLUMNS]
+    own = [json_row(*columns)] if likes_one_column(dialect) else columns
+    return select(*own, *(query.as_json(few=few) for query in _BELONGINGS)).select_from(images)
 
 
-def read_image(connection: Connection, row: Sequence[Any]) -> Image:
-    """The image of a row of `select_images`, whether or not SQLAlchemy has converted its columns."""
-    try:
-        image = to_image(row)
-    except json.JSONDecodeError:
-        image = to_image([*row[: len(COLUMNS)], *(_collect(connection, query, row[0]) for query in _BELONGINGS)])
+Rows = Sequence[Sequence[Any]]
+
+
+def read_images(connection: Connection, find: Callable[[bool], Rows]) -> list[Image]:
+    """The images that *find* finds, which is told whether there may be `few` rows that belong to each.
+
+    If there are more, everything is asked for once again, so that it is of one time.
+    """
     seal = seal_of(connection.dialect)
+    try:
+        return [_opened(to_image(row), seal) for row in find(True)]
+    except Torn:
+        return [_opened(_read_whole(connection, row), seal) for row in find(False)]
+
+
+def _read_whole(connection: Connection, row: Sequence[Any]) -> Image:
+    try:
+        return to_image(row)
+    except Torn:
+        own = row[: -len(_BELONGINGS)]
+        return to_image([*own, *(_collect(connection, query, _own(own)[0]) for query in _BELONGINGS)])
+
+
+def _opened(image: Image, seal: Seal | None) -> Image:
     if seal is None or not image.locations:
         return image
     return evolve(image, locations=tuple(evolve(each, url=seal.open(each.url)) for each in image.locations))
@@ -76,33 +99,44 @@ def _collect(connection: Connection, query: Belonging, image_id: str) -> str:
 
 
 def to_image(row: Sequence[Any]) -> Image:
-    """With the URLs of locations as they are kept.
+    """With the URLs of locations as they are kept; of a row of `select_images`, converted by SQLAlchemy or not.
 
-    :raises JSONDecodeError: if the database could not aggregate what belongs to the image."""
-    created_at = moment(row[16])
+    :raises Torn: if the database could not aggregate what belongs to the image.
+    """
+    *_, properties, tags, locations = row
+    own = _own(row[: -len(_BELONGINGS)])
+    created_at = moment(own[16])
     return Image(
-        id=row[0],
-        status=row[1],
-        name=row[2],
-        owner=row[3],
-        visibility=row[4],
-        disk_format=row[5],
-        container_format=row[6],
-        size=row[7],
-        virtual_size=row[8],
-        checksum=row[9],
-        os_hash_algo=row[10],
-        os_hash_value=row[11],
-        min_disk=row[12],
-        min_ram=row[13],
-        protected=bool(row[14]),
-        os_hidden=bool(row[15]),
+        id=own[0],
+        status=own[1],
+        name=own[2],
+        owner=own[3],
+        visibility=own[4],
+        disk_format=own[5],
+        container_format=own[6],
+        size=own[7],
+        virtual_size=own[8],
+        checksum=own[9],
+        os_hash_algo=own[10],
+        os_hash_value=own[11],
+        min_disk=own[12],
+        min_ram=own[13],
+        protected=bool(own[14]),
+        os_hidden=bool(own[15]),
         created_at=created_at,
-        updated_at=created_at if row[17] is None else moment(row[17]),
-        properties={name: value for _, name, value in _children(row[18])},
-        tags=tuple(dict.fromkeys([value for _, value in _children(row[19])])),
-        locations=tuple([_location(*child) for child in _children(row[20])]),
+        updated_at=created_at if own[17] is None else moment(own[17]),
+        properties={name: value for _, name, value in _children(properties)},
+        tags=tuple(dict.fromkeys([value for _, value in _children(tags)])),
+        locations=tuple([_location(*child) for child in _children(locations)]),
     )
+
+
+def _own(columns: Sequence[Any]) -> Sequence[Any]:
+    """The image's own columns, which may have come as one."""
+    if len(columns) == len(COLUMNS):
+        return columns
+    own: list[Any] = json.loads(columns[0])
+    return own
 
 
 def moment(value: Any) -> datetime:
@@ -110,9 +144,15 @@ def moment(value: Any) -> datetime:
 
 
 def _children(text: str | None) -> list[list[Any]]:
+    """:raises Torn: if these are not all rows, or not whole."""
     if text is None or text == "[]":
         return []
-    children: list[list[Any]] = json.loads(text)
+    try:
+        children: list[Any] = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Torn from error
+    if isinstance(children[0], int) and children.pop(0) != len(children):
+        raise Torn
     children.sort(key=_row_id)
     return children
 

@@ -11,9 +11,25 @@ from glancetx.db.clues import Clue, Given, shared_with
 from glancetx.db.dialects import exactly, unindexed
 from glancetx.db.paging import Condition
 from glancetx.db.schema import images
+from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Invalid
 
 EVERY: Final = ("public", "private", "shared", "community")
+
+
+@frozen
+class Sight:
+    """What decides which images a caller is shown."""
+
+    is_admin: bool
+    project_id: str | None
+
+    @classmethod
+    def of(cls, context: RequestContext) -> Sight:
+        return cls(context.is_admin, context.project_id)
+
+
+ALL: Final = Sight(is_admin=True, project_id=None)
 
 
 @frozen(eq=False, kw_only=True)

@@ -11,6 +11,11 @@ from attrs import field, frozen
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
 
 
+def _items(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """By which mappings are compared, and hashed."""
+    return frozenset(values.items())
+
+
 @frozen
 class DateFilter:
     """``created_at``/``updated_at`` compared by *operator* (eq, neq, gt, gte, lt, lte) with *value* (naive UTC)."""
@@ -33,13 +38,13 @@ class ImageQuery:
     limit: int
     marker: str | None = None
     sort: tuple[tuple[str, str], ...] = (("created_at", "desc"), ("id", "desc"))
-    equal: Mapping[str, Any] = field(factory=dict)
-    any_of: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    minimum: Mapping[str, int] = field(factory=dict)
-    maximum: Mapping[str, int] = field(factory=dict)
+    equal: Mapping[str, Any] = field(factory=dict, eq=_items)
+    any_of: Mapping[str, tuple[str, ...]] = field(factory=dict, eq=_items)
+    minimum: Mapping[str, int] = field(factory=dict, eq=_items)
+    maximum: Mapping[str, int] = field(factory=dict, eq=_items)
     dates: tuple[DateFilter, ...] = ()
     tags: tuple[str, ...] = ()
-    properties: Mapping[str, str] = field(factory=dict)
+    properties: Mapping[str, str] = field(factory=dict, eq=_items)
     visibility: str | None = None
     member_status: str = "accepted"
     os_hidden: bool = False

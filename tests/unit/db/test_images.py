@@ -12,6 +12,7 @@ import pytest_twisted
 from attrs import evolve
 from sqlalchemy import Connection, text
 from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.python.failure import Failure
 
 from glancetx.db.claims import Claims, Process
 from glancetx.db.engine import Engine
@@ -76,6 +77,41 @@ async def test_round_trip(images: Images, new_image: NewImage) -> None:
     assert read == created
     assert list(read.properties) == ["z", "a", "quote", "none"]
     assert read.tags == ("b", "a", "ü,'\"\\")
+
+
+@pytest_twisted.ensureDeferred
+async def test_long_texts(images: Images, new_image: NewImage) -> None:
+    """What belongs to an image is whole, wherever the database would have to cut it, alone and in a list."""
+    ends = 'ü"],[7,"b","\\'
+    made = []
+    for length in (*range(470, 500), 5_000, 60_000):
+        properties = {"a": "x", "b": "x" * (length - len(ends)) + ends, "c": '","z"]' * 5}
+        made.append(await images.create(new_image(properties=properties, tags=("\t", "b" * 255), locations=(DATA,))))
+    assert [await images.get(ADMIN, image.id) for image in made] == made
+    listed = await images.list(ADMIN, ImageQuery(limit=99))
+    assert sorted(listed, key=lambda image: image.id) == sorted(made, key=lambda image: image.id)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked_at_once(images: Images, new_image: NewImage) -> None:
+    """Many requests at once are each told what they may see."""
+    mine, other, public = [
+        await images.create(new_image(owner=owner, visibility=visibility))
+        for owner, visibility in (("ours", "private"), ("theirs", "private"), ("theirs", "public"))
+    ]
+    ours, theirs = RequestContext(project_id="ours"), RequestContext(project_id="theirs")
+    asked = [
+        (context, image, seen)
+        for context, unseen in ((ours, other), (theirs, mine), (ADMIN, None))
+        for image, seen in ((mine, unseen is not mine), (other, unseen is not other), (public, True))
+    ] * 20
+    calls = [ensureDeferred(images.get(context, image.id)) for context, image, _ in asked]
+    calls += [ensureDeferred(images.get(ADMIN, image_id)) for image_id in (mine.id.upper() + "x", "\0", "\U0001f600")]
+    found = await DeferredList(calls, consumeErrors=True)
+    for (_, image, seen), (succeeded, result) in zip(asked, found, strict=False):
+        assert succeeded is seen
+        assert result == image if seen else isinstance(result, Failure) and result.check(ImageNotFound)
+    assert [succeeded for succeeded, _ in found[-3:]] == [False] * 3
 
 
 @pytest_twisted.ensureDeferred

@@ -15,12 +15,13 @@ from glancetx.db.engine import Engine
 from glancetx.db.filters import complete
 from glancetx.db.pages import filtered_page, plain_page, read_page
 from glancetx.db.prepared import Prepared, prepare_query
-from glancetx.domain.context import RequestContext, service_context
+from glancetx.db.rows import read_images
+from glancetx.db.shares import ALL, Sight
 from glancetx.domain.query import ImageQuery
 from tests.bench.catalogue import US, fill
 
-ADMIN: Final = service_context()
-USER: Final = RequestContext(project_id=US)
+ADMIN: Final = ALL
+USER: Final = Sight(is_admin=False, project_id=US)
 KEYS: Final = ("created_at", "updated_at", "name", "size", "status", "id")
 MANY: Final = 900
 """So many images that what they have in common is on more than a few, and what is rare is not."""
@@ -83,15 +84,13 @@ def prefer_indexes(connection: Connection) -> None:
             connection.execute(text(f"SET enable_{method} = off"))
 
 
-def accesses(connection: Connection, context: RequestContext, query: ImageQuery, *, deep: bool) -> list[Access]:
+def accesses(connection: Connection, sight: Sight, query: ImageQuery, *, deep: bool) -> list[Access]:
     """How a page of a list without filters is read: the first one, or one that is *deep* in the list."""
     sort, marker = complete(query.sort), None
     if deep:
-        row = read_page(connection, context, query)[-1]
-        keys = ["id", "status", "name", "size", "created_at", "updated_at"]
-        position = dict(zip(keys, (row[0], row[1], row[2], row[7], row[16], row[17]), strict=True))
-        marker = {key: position[key] for key, _ in sort}
-    page, values = plain_page(connection, context, query, sort, marker)
+        last = read_images(connection, lambda few: read_page(connection, sight, query, few=few))[-1]
+        marker = {key: getattr(last, key) for key, _ in sort}
+    page, values = plain_page(connection, sight, query, sort, marker, few=True)
     assert page is not None
     return explain(connection, page, values)
 
@@ -106,15 +105,15 @@ async def test_plain(engine: Engine) -> None:
 
     def check(connection: Connection) -> None:
         prefer_indexes(connection)
-        for context, key, direction, deep in product((ADMIN, USER), KEYS, ("asc", "desc"), (False, True)):
+        for sight, key, direction, deep in product((ADMIN, USER), KEYS, ("asc", "desc"), (False, True)):
             query = ImageQuery(limit=9, sort=sorted_by(key, direction))
-            found = accesses(connection, context, query, deep=deep)
-            told = f"{context.is_admin} {key} {direction} {deep}: {found}"
+            found = accesses(connection, sight, query, deep=deep)
+            told = f"{sight.is_admin} {key} {direction} {deep}: {found}"
             assert all(access.index for access in found), told
             walks = [
                 access for access in found if access.index and access.index.startswith(("glancetx_v", "glancetx_o"))
             ]
-            assert len(walks) >= (3 if context.is_admin else 2), told
+            assert len(walks) >= (3 if sight.is_admin else 2), told
             assert all(access.ordered for access in walks), told
             assert {str(access.index).split("_", 2)[2] for access in walks} == {key}, told
 
@@ -141,8 +140,8 @@ async def test_filtered(engine: Engine) -> None:
 
     def check(connection: Connection) -> None:
         prefer_indexes(connection)
-        for context, (query, wanted) in product((ADMIN, USER), FILTERED):
-            page = filtered_page(connection, context, query, complete(query.sort), None)
+        for sight, (query, wanted) in product((ADMIN, USER), FILTERED):
+            page = filtered_page(connection, sight, query, complete(query.sort), None, few=True)
             assert page is not None
             found = explain(connection, prepare_query(page, connection.dialect), {})
             indexes = {access.index for access in found}

@@ -1,0 +1,74 @@
+"""Reading images: some by their ids, or a page of a list, for callers who see the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Dialect, Select, bindparam
+
+from glancetx.db.dialects import alive, exactly
+from glancetx.db.filters import visible_by_id
+from glancetx.db.gathered import MOST
+from glancetx.db.pages import read_page
+from glancetx.db.prepared import Prepared, prepare_query
+from glancetx.db.rows import read_images, select_images
+from glancetx.db.schema import images
+from glancetx.db.shares import Sight
+from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import ImageNotFound
+from glancetx.domain.image import Image
+from glancetx.domain.query import ImageQuery
+from glancetx.domain.text import is_wide
+
+SIZES: Final = tuple(1 << power for power in range(MOST.bit_length()))
+"""How many ids a statement asks for: the last one several times, so that there are few statements."""
+
+
+def load_images(connection: Connection, sight: Sight, image_ids: Sequence[str]) -> Mapping[str, Image]:
+    """Those of *image_ids* that may be seen, and perhaps others."""
+    size = next(size for size in SIZES if size >= len(image_ids))
+    padded = [*image_ids, *[image_ids[-1]] * (size - len(image_ids))]
+    values = {"project": sight.project_id, **{f"wanted_{number}": each for number, each in enumerate(padded)}}
+
+    def find(few: bool) -> Sequence[Any]:
+        return _some(connection.dialect, size, is_admin=sight.is_admin, few=few).all(connection, values)
+
+    return {image.id: image for image in read_images(connection, find)}
+
+
+@cache
+def _some(dialect: Dialect, size: int, *, is_admin: bool, few: bool) -> Prepared:
+    wanted = images.c.id.in_([bindparam(f"wanted_{number}", None) for number in range(size)])
+    statement = select_images(dialect, few=few).where(wanted, alive(images))
+    if not is_admin:
+        statement = statement.where(visible_by_id(bindparam("project", None)))
+    return prepare_query(statement, dialect)
+
+
+def get_image(connection: Connection, context: RequestContext, image_id: str) -> Image:
+    """Within a transaction: what `Images.get` does."""
+    found = {} if is_wide(image_id) else load_images(connection, Sight.of(context), [image_id])
+    if image_id not in found:
+        raise ImageNotFound(image_id)
+    return found[image_id]
+
+
+def load_page(
+    connection: Connection, asked: tuple[Sight, ImageQuery], _: Sequence[None]
+) -> Mapping[None, Sequence[Image]]:
+    sight, query = asked
+    return {None: read_images(connection, lambda few: read_page(connection, sight, query, few=few))}
+
+
+def find_image(connection: Connection, image_id: str) -> Image | None:
+    """Within a transaction: an image, whoever may see it."""
+    values = {"wanted": image_id}
+    found = read_images(connection, lambda few: connection.execute(_one(connection.dialect, few=few), values).all())
+    return found[0] if found else None
+
+
+@cache
+def _one(dialect: Dialect, *, few: bool) -> Select[Any]:
+    return select_images(dialect, few=few).where(exactly(images.c.id, bindparam("wanted")), alive(images))
