@@ -12,10 +12,11 @@ from functools import cache
 from typing import Any, Final
 
 from attrs import evolve
-from sqlalchemy import Connection, Table, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from glancetx.db.dialects import alive, folds_letters
+from glancetx.db.prepared import Prepared, prepare_change
 from glancetx.db.schema import image_locations, image_members, image_properties, image_tags
 from glancetx.domain.errors import Conflict
 from glancetx.domain.image import Location
@@ -150,18 +151,18 @@ def _location_values(location: Location) -> dict[str, Any]:
 
 def delete_children(connection: Connection, image_id: str, now: datetime, status: str) -> None:
     """Soft-delete all that belongs to an image, at the time the image itself is deleted (D-049, D-050)."""
-    for table in (image_properties, image_tags, image_members):
-        connection.execute(_ended(table), {"mine": image_id, "now": now})
-    connection.execute(_ended(image_locations), {"mine": image_id, "now": now, "ended": status})
+    for table in (image_properties, image_tags, image_members, image_locations):
+        _ended(connection.dialect, table).change(connection, {"mine": image_id, "now": now, "ended": status})
 
 
 @cache
-def _ended(table: Table) -> Update:
-    """Made once, as what all requests need."""
-    values: dict[str, Any] = {"deleted": True, "deleted_at": bindparam("now")}
+def _ended(dialect: Dialect, table: Table) -> Prepared:
+    values: dict[str, Any] = {"deleted": True, "deleted_at": bindparam("now", None)}
     if table is image_locations:
-        values["status"] = bindparam("ended")
-    return update(table).where(table.c.image_id == bindparam("mine"), alive(table)).values(values)
+        values["status"] = bindparam("ended", None)
+    return prepare_change(
+        update(table).where(table.c.image_id == bindparam("mine", None), alive(table)).values(values), dialect
+    )
 
 
 def _fresh(image_id: str, now: datetime) -> dict[str, Any]:

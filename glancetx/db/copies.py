@@ -13,9 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, in
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
-from glancetx.db.images import hold
-from glancetx.db.reading import get_image
 from glancetx.db.own_schema import claims, copies
+from glancetx.db.reading import get_image, hold
 from glancetx.db.schema import image_locations, images
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext

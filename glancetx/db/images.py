@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from attrs import evolve
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Dialect, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from glancetx.db.children import (
@@ -26,7 +27,8 @@ from glancetx.db.dialects import alive, as_kept
 from glancetx.db.engine import Engine
 from glancetx.db.gathered import Gathered
 from glancetx.db.own_schema import claims
-from glancetx.db.reading import find_image, load_images, load_page
+from glancetx.db.prepared import Prepared, prepare_change
+from glancetx.db.reading import find_image, hold_image, load_images, load_page
 from glancetx.db.rows import COLUMNS
 from glancetx.db.schema import images
 from glancetx.db.shares import ALL, Sight
@@ -44,10 +46,7 @@ from glancetx.domain.text import is_wide
 ImageList = list[Image]
 
 # Made once: most of the time that SQLAlchemy needs for a statement goes into making it.
-_WANTED: Final = (images.c.id == bindparam("wanted"), alive(images))
 _INSERT: Final = insert(images)
-_HELD: Final = select(images.c.id).where(*_WANTED).with_for_update()
-_CHANGE: Final = update(images).where(*_WANTED, images.c.status == bindparam("was"))
 _OF_DATA: Final = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value")
 
 
@@ -224,8 +223,11 @@ def save_image(
         _check_unchanged(connection, base, was)
     now = as_kept(connection, utc_now())
     image = evolve(image, updated_at=now, tags=tuple(dict.fromkeys(image.tags)), owner=image.owner or None)
-    _update(connection, image.id, was, _values(image))
-    # What is as it was read, and was read right now, needs not be looked at again.
+    # What is as it was read, and was read right now, needs not be written or looked at again.
+    values = _values(image)
+    if base is not None:
+        values = {name: value for name, value in values.items() if value != getattr(base, name)}
+    _update(connection, image.id, was, values | {"updated_at": now})
     if base is None or image.properties != base.properties:
         reconcile_properties(connection, image.id, image.properties, now)
     if base is None or image.tags != base.tags:
@@ -241,19 +243,9 @@ def save_image(
     return saved
 
 
-def hold(connection: Connection, image_id: str) -> bool:
-    """Within a transaction: let nobody else on this server change the image until it ends; False if it is gone.
-
-    On a cluster the other servers do not wait. There whoever commits second fails, and is run again, if both have
-    changed the same row.
-    """
-    return connection.execute(_HELD, {"wanted": image_id}).first() is not None
-
-
 def _check_unchanged(connection: Connection, base: Image, was: str) -> None:
     """:raises StatusConflict, ImageChanged: as `Images.save`."""
-    hold(connection, base.id)
-    current = find_image(connection, base.id)
+    current = hold_image(connection, base.id)
     if current is None or current.status != was:
         raise StatusConflict(base.id, was, current.status if current else None)
     if current != base:
@@ -329,9 +321,23 @@ def _extend(
 
 def _update(connection: Connection, image_id: str, was: str, values: Mapping[str, Any]) -> None:
     """:raises StatusConflict: if the image is not in the status *was*."""
-    done = connection.execute(_CHANGE, {**values, "wanted": image_id, "was": was})
-    if done.rowcount != 1:
+    change = _changed(connection.dialect, tuple(values))
+    if change.change(connection, {**values, "wanted": image_id, "was": was}) != 1:
         raise StatusConflict(image_id, was, _status(connection, image_id))
+
+
+@cache
+def _changed(dialect: Dialect, names: tuple[str, ...]) -> Prepared:
+    """The change of columns of an image that is in a status."""
+    known = (images.c.id == bindparam("wanted", None), alive(images), images.c.status == bindparam("was", None))
+    return prepare_change(update(images).where(*known).values({name: bindparam(name, None) for name in names}), dialect)
+
+
+@cache
+def _disowned(dialect: Dialect) -> Prepared:
+    """The claims of those who fill an image, given to nobody."""
+    filling = (claims.c.image_id == bindparam("mine", None), claims.c.kind.in_((STAGE, IMPORT, LOCATION)))
+    return prepare_change(update(claims).where(*filling).values(process=NOBODY), dialect)
 
 
 def _release(connection: Connection, image_id: str, was: str, claim: Claim | None) -> None:
@@ -385,8 +391,7 @@ def _delete(
     _update(connection, image.id, was, values)
     delete_children(connection, image.id, now, status)
     # Whoever fills it meanwhile finds that it may not any more, and stops; the reaper sees to what is left.
-    filling = (claims.c.image_id == image.id, claims.c.kind.in_((STAGE, IMPORT, LOCATION)))
-    connection.execute(update(claims).where(*filling).values(process=NOBODY))
+    _disowned(connection.dialect).change(connection, {"mine": image.id})
     _release(connection, image.id, was, release)
     tell(connection, evolve(image, status=status))
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 
 from glancetx.db.dialects import alive, exactly
 from glancetx.db.engine import Engine
-from glancetx.db.images import hold
+from glancetx.db.reading import hold
 from glancetx.db.schema import image_members as table
 from glancetx.db.schema import images
 from glancetx.db.telling import Tell, nobody

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Select, bindparam
+from sqlalchemy import Connection, Dialect, bindparam, select
 
-from glancetx.db.dialects import alive, exactly
+from glancetx.db.dialects import alive, exactly, reads_what_it_locked
 from glancetx.db.filters import visible_by_id
 from glancetx.db.gathered import MOST
 from glancetx.db.pages import read_page
@@ -24,6 +24,7 @@ from glancetx.domain.text import is_wide
 
 SIZES: Final = tuple(1 << power for power in range(MOST.bit_length()))
 """How many ids a statement asks for: the last one several times, so that there are few statements."""
+_ROW: Final = select(images.c.id).where(images.c.id == bindparam("wanted"), alive(images)).with_for_update()
 
 
 def load_images(connection: Connection, sight: Sight, image_ids: Sequence[str]) -> Mapping[str, Image]:
@@ -64,11 +65,35 @@ def load_page(
 
 def find_image(connection: Connection, image_id: str) -> Image | None:
     """Within a transaction: an image, whoever may see it."""
-    values = {"wanted": image_id}
-    found = read_images(connection, lambda few: connection.execute(_one(connection.dialect, few=few), values).all())
+    return _find(connection, image_id, held=False)
+
+
+def hold(connection: Connection, image_id: str) -> bool:
+    """Within a transaction: let nobody else on this server change the image until it ends; False if it is gone.
+
+    On a cluster the other servers do not wait. There whoever commits second fails, and is run again, if both have
+    changed the same row.
+    """
+    return connection.execute(_ROW, {"wanted": image_id}).first() is not None
+
+
+def hold_image(connection: Connection, image_id: str) -> Image | None:
+    """Within a transaction: both `hold` and `find_image`."""
+    together = reads_what_it_locked(connection.dialect)
+    if not together and not hold(connection, image_id):
+        return None
+    return _find(connection, image_id, held=together)
+
+
+def _find(connection: Connection, image_id: str, *, held: bool) -> Image | None:
+    def find(few: bool) -> Sequence[Any]:
+        return _one(connection.dialect, held=held, few=few).within(connection, {"wanted": image_id})
+
+    found = read_images(connection, find)
     return found[0] if found else None
 
 
 @cache
-def _one(dialect: Dialect, *, few: bool) -> Select[Any]:
-    return select_images(dialect, few=few).where(exactly(images.c.id, bindparam("wanted")), alive(images))
+def _one(dialect: Dialect, *, held: bool, few: bool) -> Prepared:
+    found = select_images(dialect, few=few).where(exactly(images.c.id, bindparam("wanted", None)), alive(images))
+    return prepare_query(found.with_for_update() if held else found, dialect)

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
-from glancetx.db.images import hold
 from glancetx.db.own_schema import claims, imports, strays
+from glancetx.db.reading import hold
 from glancetx.db.schema import image_locations, image_properties, images
 from glancetx.db.walks import Walk, advance
 from glancetx.domain.claim import LOCATION, STRAY, Claim

@@ -17,7 +17,7 @@ from glancetx.db.dialects.expressions import (
     unindexed,
 )
 from glancetx.db.dialects.pools import Fault, Pool, Pools
-from glancetx.db.dialects.statements import as_kept, lock_schema
+from glancetx.db.dialects.statements import as_kept, lock_schema, reads_what_it_locked
 
 __all__ = [
     "Fault",
@@ -36,5 +36,6 @@ __all__ = [
     "lock_schema",
     "make_pools",
     "nulls_are_smallest",
+    "reads_what_it_locked",
     "unindexed",
 ]

@@ -66,6 +66,8 @@ def session(version: str, settings: DatabaseSettings) -> list[str]:
     # Strict, so that nothing is cut silently. MariaDB cuts the fraction of a second off a time; MySQL rounds it.
     modes = "TRADITIONAL" if mariadb else "TRADITIONAL,TIME_TRUNCATE_FRACTIONAL"
     words = [f"sql_mode = '{modes}'", f"innodb_lock_wait_timeout = {LOCK_TIMEOUT}"]
+    # It reads all rows that are not deleted, to see which of them are among the few of an image.
+    words.append("optimizer_switch = 'index_merge_intersection=off'")
     words.append(f"group_concat_max_len = {2**30}")  # what is aggregated is cut there
     if settings.wsrep_sync_wait is not None:
         words.append(f"wsrep_sync_wait = {int(settings.wsrep_sync_wait)}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 
 from glancetx.db.dialects.mysql import drop_schema_lock, take_schema_lock
 from glancetx.domain.errors import DatabaseUnavailable
@@ -39,3 +39,12 @@ def lock_schema(connection: Connection) -> Iterator[None]:
 def as_kept(connection: Connection, time: datetime) -> datetime:
     """*time* as this database keeps it: Glance's columns in MySQL have no fraction of a second."""
     return time.replace(microsecond=0) if connection.dialect.name == "mysql" else time
+
+
+def reads_what_it_locked(dialect: Dialect) -> bool:
+    """Whether a statement that locks a row, and had to wait for it, reads all else as it is when it has the lock.
+
+    InnoDB does, where statements are READ COMMITTED: it first looks at what needs no lock when it has the row.
+    PostgreSQL reads what was there when the statement began. SQLite waits before.
+    """
+    return dialect.name != "postgresql"
