@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
+from tests.bench.identity import Identity
 from tests.bench.peers import Certificate, Server, make_certificate, start_ideal, start_nginx
 from tests.bench.report import Goal, Measure
 from tests.bench.services import GlanceSetup, start_glance, start_glancetx
@@ -59,6 +60,7 @@ class Arena:
     directory: Path
     stack: ExitStack
     server: DatabaseServer | None = None
+    identity: Identity | None = None
     _servers: dict[str, Server] = field(factory=dict)
     _certificate: Certificate | None = None
     _content: Path | None = None
@@ -97,18 +99,21 @@ class Arena:
         name = f"glancetx x{workers}"
         if name not in self._servers:
             directory, database = self.directory / name.replace(" ", "-"), self.database(name)
+            options = self.identity.options if self.identity else ""
             # The first start makes the tables, with 13 MB of modules that a service in use never loads.
-            start_glancetx(directory, self.certificate, database, workers, name).process.stop()
-            self.keep(start_glancetx(directory, self.certificate, database, workers, name))
+            start_glancetx(directory, self.certificate, database, workers, name, options).process.stop()
+            self.keep(start_glancetx(directory, self.certificate, database, workers, name, options))
         return self._servers[name]
 
     def glance(self) -> Server | None:
         """The real Glance, when one is given."""
         if self.options.glance is None:
             return None
-        return self._servers.get("glance") or self.keep(
-            start_glance(self.directory / "glance", evolve(self.options.glance, database=self.database("glance")))
-        )
+        if "glance" not in self._servers:
+            options = self.identity.options if self.identity else ""
+            setup = evolve(self.options.glance, database=self.database("glance"), options=options)
+            self.keep(start_glance(self.directory / "glance", setup))
+        return self._servers["glance"]
 
     def subject(self) -> Server:
         """glancetx with the number of workers the options ask for."""
@@ -130,6 +135,8 @@ class Arena:
 
     def keep(self, server: Server) -> Server:
         """Remember a server that was started; it is stopped in the end."""
+        if self.identity is not None:
+            server = evolve(server, token=self.identity.token)
         self._servers[server.name] = server
         self.stack.callback(server.process.stop)
         return server

@@ -33,6 +33,7 @@ class Order:
     paths: tuple[str, ...] = ()
     body: str = ""
     content_type: str = "application/json"
+    token: str = ""
     connections: int = 16
     seconds: float = 5.0
 
@@ -54,6 +55,8 @@ def _requests(order: Order) -> Iterator[bytes]:
         path = order.paths[number] if order.paths else order.path
         body = order.body.replace("{number}", str(number)).encode()
         head = f"{order.method} {path} HTTP/1.1\r\nHost: {HOST}:{order.port}\r\n"
+        if order.token:
+            head += f"X-Auth-Token: {order.token}\r\n"
         if body:
             head += f"Content-Type: {order.content_type}\r\nContent-Length: {len(body)}\r\n"
         yield head.encode() + b"\r\n" + body

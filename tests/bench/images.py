@@ -51,7 +51,10 @@ def call(server: Server, method: str, path: str, document: Mapping[str, Any] | N
     connection = HTTPConnection(HOST, server.port, timeout=30)
     try:
         body = None if document is None else json.dumps(document)
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        headers = {"Content-Type": "application/json"} if body else {}
+        if server.token:
+            headers["X-Auth-Token"] = server.token
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
     finally:

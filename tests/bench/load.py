@@ -66,11 +66,13 @@ def _collect(clients: Sequence[subprocess.Popen[str]], seconds: float) -> list[s
     return printed
 
 
-def get_repeatedly(url: str, seconds: float, connections: int = 16, script: Path | None = None) -> Rate:
+def get_repeatedly(
+    url: str, seconds: float, connections: int = 16, script: Path | None = None, token: str = ""
+) -> Rate:
     """As many GETs of *url* as *connections* bring home in *seconds* (wrk); a *script* of wrk's may vary them."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "--latency", url]
-    if script is not None:
-        command += ["--script", str(script)]
+    command += ["--script", str(script)] if script is not None else []
+    command += ["--header", f"X-Auth-Token: {token}"] if token else []
     (output,) = _collect([_start(command)], seconds + 15)
     if "Non-2xx" in output:
         raise BenchFailure(f"{url}: {output[output.index('Non-2xx') :].splitlines()[0]}")

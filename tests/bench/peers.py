@@ -31,7 +31,8 @@ INTERMEDIATE = ":".join(
 class Server:
     """A server that answers on 127.0.0.1; *secure* is its TLS port, *database* an SQLAlchemy URL.
 
-    *first_answer* is how many seconds after its start an image service first answered.
+    *first_answer* is how many seconds after its start an image service first answered. *token* is what it is shown by
+    its clients; empty if it does not ask who they are.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Server:
     secure: int | None = None
     database: str = field(default="", repr=False)
     first_answer: float = 0.0
+    token: str = field(default="", repr=False)
 
     def url(self, path: str, tls: bool = False) -> str:
         """The address of *path*, plain or by TLS."""

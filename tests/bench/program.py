@@ -22,6 +22,7 @@ from rich.console import Console
 
 from tests.bench import caching, list_scale, mix, nodes, slowness, small_requests, starting, telling, transfers
 from tests.bench.arena import Arena, Case, Options
+from tests.bench.identity import Identity, start_keystone
 from tests.bench.processes import BenchFailure
 from tests.bench.report import CaseResult, machine, show, write_json
 from tests.bench.services import GlanceSetup
@@ -118,6 +119,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 )
 @click.option("--mariadb", is_flag=True, help="A private MariaDB for both services, in place of SQLite.")
 @click.option("--postgresql", is_flag=True, help="A private PostgreSQL, in place of SQLite; not for Glance.")
+@click.option("--keystone", is_flag=True, help="A real Keystone tells both services who asks; needs --glance-venv.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
 @click.option(
     "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where to work [a new one in TMPDIR]."
@@ -128,6 +130,7 @@ def main(
     glance_venv: Path | None,
     mariadb: bool,
     postgresql: bool,
+    keystone: bool,
     json_file: Path | None,
     directory: Path | None,
     **changes: Any,
@@ -146,12 +149,15 @@ def main(
         working = Path(tempfile.mkdtemp(prefix="bench-", dir=directory))
         stack.callback(shutil.rmtree, working, ignore_errors=True)
         arena = Arena(options, working, stack, _start_database(stack, mariadb, postgresql))
+        if keystone:
+            arena.identity = _start_keystone(stack, working / "keystone", options.glance)
         for name in cases or [name for name in CASES if name not in ON_REQUEST]:
             results.append(measure(arena, name, console))
             show(console, results[-1])
     if json_file is not None:
         told = {name: str(value) for name, value in changes.items()}
-        written = {"quick": quick, "mariadb": mariadb, "postgresql": postgresql, **told, "glance": bool(glance_venv)}
+        databases = {"mariadb": mariadb, "postgresql": postgresql}
+        written = {"quick": quick, **databases, "keystone": keystone, **told, "glance": bool(glance_venv)}
         write_json(json_file, written, results)
     console.print(f"{time.monotonic() - began:.0f} s in all")
 
@@ -168,6 +174,14 @@ def _start_database(stack: ExitStack, mariadb: bool, postgresql: bool) -> Databa
     stack.callback(server.remove)
     server.start()
     return server
+
+
+def _start_keystone(stack: ExitStack, folder: Path, glance: GlanceSetup | None) -> Identity:
+    if glance is None:
+        raise click.UsageError("--keystone needs --glance-venv: Keystone is installed there")
+    keystone, identity = start_keystone(folder, glance.venv)
+    stack.callback(keystone.stop)
+    return identity
 
 
 def _check_programs() -> None:

@@ -18,10 +18,14 @@ from tests.bench.processes import HOST, BenchFailure, Process, free_port, tail
 
 @frozen(kw_only=True)
 class GlanceSetup:
-    """Where Glance is installed, and how it is run; *database* defaults to SQLite in its directory."""
+    """Where Glance is installed, and how it is run; *database* defaults to SQLite in its directory.
+
+    *options* are more of its configuration.
+    """
 
     venv: Path
     database: str = ""
+    options: str = ""
     processes: int = 2
     threads: int = 8
 
@@ -117,6 +121,7 @@ filesystem_store_datadir = {directory / "tasks"}
 work_dir = {directory / "tasks"}
 [paste_deploy]
 config_file = {paste}
+{setup.options}
 [oslo_concurrency]
 lock_path = {directory / "lock"}
 [oslo_policy]

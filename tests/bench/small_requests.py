@@ -40,19 +40,32 @@ def _figures(rate: Rate, watch: Watch, requests: float) -> dict[str, float]:
     }
 
 
-def _get(arena: Arena, server: Server, path: str) -> dict[str, float]:
-    load.get_repeatedly(server.url(path), 1)
+_IN_TURN = """
+local paths, number = {{ {paths} }}, 0
+function request()
+  number = number + 1
+  return wrk.format("GET", paths[number % #paths + 1])
+end
+"""
+
+
+def _get(arena: Arena, server: Server, *paths: str) -> dict[str, float]:
+    """GET of one of *paths* after the other."""
+    script = server.directory / "in-turn.lua"
+    script.write_text(_IN_TURN.format(paths=", ".join(f'"{path}"' for path in paths)))
+    get = partial(load.get_repeatedly, server.url(paths[0]), script=script, token=server.token)
+    get(seconds=1)
     with Watch(server.process.pid) as watch:
-        rate = load.get_repeatedly(server.url(path), arena.options.seconds)
+        rate = get(seconds=arena.options.seconds)
     return _figures(rate, watch, rate.per_second * arena.options.seconds)
 
 
 def show(arena: Arena) -> Case:
-    """GET of one image."""
+    """GET of one image after the other, of a hundred."""
     contestants = []
     for server in arena.services(1, 2):
-        (identifier,) = images.seed(server, 1)
-        contestants.append(Contestant(server.name, partial(_get, arena, server, f"/v2/images/{identifier}")))
+        paths = [f"/v2/images/{identifier}" for identifier in images.seed(server, 100)]
+        contestants.append(Contestant(server.name, partial(_get, arena, server, *paths)))
     return Case(
         name="show",
         title="Show, 16 connections",
@@ -95,6 +108,7 @@ def create_repeatedly(arena: Arena, server: Server) -> dict[str, float]:
         method="POST",
         path="/v2/images",
         body=json.dumps(images.DOCUMENT),
+        token=server.token,
         seconds=arena.options.seconds,
     )
     with Watch(server.process.pid) as watch:
@@ -124,6 +138,7 @@ def patch_repeatedly(arena: Arena, server: Server) -> dict[str, float]:
         method="PATCH",
         paths=paths,
         body=json.dumps(change),
+        token=server.token,
         content_type="application/openstack-images-v2.1-json-patch",
         seconds=arena.options.seconds,
     )
@@ -147,7 +162,7 @@ def delete(arena: Arena) -> Case:
 def _delete(arena: Arena, server: Server) -> dict[str, float]:
     enough = int(arena.options.seconds * (100 if server.name == "glance" else 3000))
     paths = tuple(f"/v2/images/{identifier}" for identifier in images.seed(server, enough, "queued"))
-    order = Order(port=server.port, method="DELETE", paths=paths, seconds=arena.options.seconds)
+    order = Order(port=server.port, method="DELETE", paths=paths, token=server.token, seconds=arena.options.seconds)
     with Watch(server.process.pid) as watch:
         rate, outcome = load.hammer(order)
     figures = _figures(rate, watch, len(outcome.latencies))

@@ -1,0 +1,45 @@
+"""A real Keystone that both services ask who is calling, and whose answers they keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import field, frozen
+
+from tests.services.keystone import PASSWORD, RealKeystone
+
+OPTIONS = """
+[paste_deploy]
+flavor = keystone
+[keystone_authtoken]
+www_authenticate_uri = {url}
+auth_url = {url}
+auth_type = password
+username = glance
+password = {password}
+user_domain_name = Default
+project_name = service
+project_domain_name = Default
+"""
+
+
+@frozen
+class Identity:
+    """Where Keystone is, and an administrator's token that outlives the benchmark."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @property
+    def options(self) -> str:
+        """For the configuration file of an image service, which is to ask this Keystone."""
+        return OPTIONS.format(url=self.url, password=PASSWORD)
+
+
+def start_keystone(folder: Path, venv: Path) -> tuple[RealKeystone, Identity]:
+    """Keystone of the environment that Glance is in; whoever starts it stops it."""
+    keystone = RealKeystone(venv, folder)
+    keystone.make()
+    keystone.start()
+    keystone.add_user("glance", "service", "service", "admin")
+    return keystone, Identity(keystone.url, keystone.issue("admin"))
