@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Lock, Thread, local
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from glancetx.db.dialects import Fault, Pool
-from glancetx.db.handover import Inbox
+from glancetx.db.handover import Inbox, Outbox
 from glancetx.db.telling import afterwards
 from glancetx.domain.errors import DatabaseUnavailable, Invalid, OutcomeUnknown
 
@@ -53,15 +55,16 @@ class Call(Deferred[T], Generic[T]):
     must be known; only then CancelledError is raised. One that has not begun never will.
     """
 
-    def __init__(self, work: Callable[[Connection], T]) -> None:
+    def __init__(self, work: Callable[[Connection], T], *, joins: bool = False) -> None:
         super().__init__()
         self.work = work
+        self.joins = joins  # it may be done in one transaction with others that wait
         self.afterwards: Sequence[Callable[[], None]] = ()  # to be called when the work is committed
         self._ticket = Lock()  # taken once: by the thread that runs the call, or by the cancel that forestalls it
         self._cancelled = False
 
     def begin(self) -> bool:
-        """In a thread: whether the work is to be done."""
+        """In a thread: whether the work is to be done by it."""
         return self._ticket.acquire(blocking=False)
 
     def end(self, outcome: T | Failure) -> None:
@@ -80,6 +83,10 @@ class Call(Deferred[T], Generic[T]):
             self._cancelled = True
 
 
+BEGUN: Final = object()
+"""What comes of a call that was cancelled before, or that another one took along: nothing."""
+
+
 class ConnectionThreads:
     """At most *pool.size* threads, started as they are needed; alchimia calls `do` with what is to run in one.
 
@@ -89,6 +96,8 @@ class ConnectionThreads:
 
     def __init__(self, reactor: Any, name: str, pool: Pool, now: Callable[[], float] = time.monotonic) -> None:
         self._reactor, self._name, self._pool, self._now = reactor, name, pool, now
+        self.outbox = Outbox(reactor)
+        self._joining: deque[Call[Any]] = deque()
         self._inbox = Inbox(reactor, self._want)
         self._exits: list[Deferred[None]] = []
         self._own = local()
@@ -99,6 +108,12 @@ class ConnectionThreads:
     def waiting(self) -> int:
         """How many calls wait for a free connection."""
         return max(0, self.open - self._pool.size)
+
+    def expect(self, call: Call[Any]) -> None:
+        """*call* is about to be done; another one may take it along before."""
+        self.open += 1
+        if call.joins and self._pool.together > 1:
+            self._joining.append(call)
 
     def do(self, task: Callable[[], None]) -> None:
         """Have *task* run in one of the threads."""
@@ -126,8 +141,8 @@ class ConnectionThreads:
         self._close()
         self._reactor.callFromThread(left.callback, None)
 
-    def perform(self, call: Call[T]) -> T | None:
-        """In a thread: the whole transaction; None if it was cancelled before it began.
+    def perform(self, call: Call[T]) -> Any:
+        """In a thread: the result of the whole transaction, and the same for others that it takes along; or `BEGUN`.
 
         :raises Undone: if it might succeed when it is done again.
         :raises OutcomeUnknown: if the connection was lost during the commit.
@@ -135,7 +150,59 @@ class ConnectionThreads:
         :raises Invalid: if the database cannot keep a value.
         """
         if not call.begin():
-            return None
+            return BEGUN
+        others = self._companions(call)
+        if not others:
+            return self._alone(call)
+        outcomes = self._together([call, *others]) or [self._outcome(each) for each in (call, *others)]
+        for other, outcome in zip(others, outcomes[1:], strict=True):
+            self.outbox.callFromThread(partial(other.end, outcome))
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return outcomes[0]
+
+    def _companions(self, call: Call[Any]) -> list[Call[Any]]:
+        """Others that wait, and begin now with *call*."""
+        found: list[Call[Any]] = []
+        while call.joins and self._joining and len(found) < self._pool.together - 1:
+            try:
+                other = self._joining.popleft()
+            except IndexError:
+                break  # another thread was faster
+            if other.begin():
+                found.append(other)
+        return found
+
+    def _together(self, calls: Sequence[Call[Any]]) -> Sequence[Any] | None:
+        """Their outcomes, which are committed at once; None if one has failed, and nothing came of any."""
+        kept, committing = None, False
+        try:
+            kept = self._connect()
+            afterwards(kept.connection)  # of a transaction that came to nothing
+            results, told = [], []
+            for call in calls:
+                results.append(call.work(kept.connection))
+                told.append(afterwards(kept.connection))
+            committing = True
+            kept.connection.commit()
+        except Exception as error:
+            fault = self._pool.fault(error)
+            self._give_up(kept, fault)
+            if not committing:
+                return None
+            return [Failure(_explain(fault, begun=True, committing=True) or error) for _ in calls]
+        for call, tell in zip(calls, told, strict=True):
+            call.afterwards = tell
+        kept.used = self._now()
+        return results
+
+    def _outcome(self, call: Call[Any]) -> Any:
+        try:
+            return self._alone(call)
+        except Exception:
+            return Failure()
+
+    def _alone(self, call: Call[T]) -> T:
         kept, committing = None, False
         try:
             kept = self._connect()

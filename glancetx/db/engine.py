@@ -18,9 +18,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from glancetx.config.settings import DatabaseSettings
-from glancetx.db.connections import Call, ConnectionThreads
+from glancetx.db.connections import BEGUN, Call, ConnectionThreads
 from glancetx.db.dialects import Pool, make_pools
-from glancetx.db.handover import Outbox
 from glancetx.db.trials import ABSENCE, Trials
 from glancetx.domain.errors import DatabaseUnavailable
 
@@ -51,11 +50,11 @@ class _Room:
     def __init__(self, reactor: Any, name: str, pool: Pool) -> None:
         self.pool = pool
         self.threads = ConnectionThreads(reactor, name, pool)
-        self._alchimia = load_wrap_engine()(Outbox(reactor), pool.engine, create_worker=lambda: self.threads)
+        self._alchimia = load_wrap_engine()(self.threads.outbox, pool.engine, create_worker=lambda: self.threads)
 
-    def submit(self, work: Callable[[Connection], T]) -> Call[T]:
-        call = Call(work)
-        self.threads.open += 1
+    def submit(self, work: Callable[[Connection], T], *, joins: bool) -> Call[T]:
+        call = Call(work, joins=joins)
+        self.threads.expect(call)
         # alchimia's public calls run single statements; this is what they are made of.
         outcome = self._alchimia._defer_to_engine(self.threads.perform, call)
         outcome.addBoth(self._end, call)
@@ -63,7 +62,8 @@ class _Room:
 
     def _end(self, outcome: Any, call: Call[Any]) -> None:
         self.threads.open -= 1
-        call.end(outcome)
+        if outcome is not BEGUN:
+            call.end(outcome)
 
     async def stop(self) -> None:
         self.threads.quit()
@@ -122,6 +122,14 @@ class Engine:
         """
         return await self._perform(self._writers, partial(_call, function, args, kwargs), Trials())
 
+    async def join(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `interact`, for a short *function*: with others that wait as well it may become one transaction.
+
+        What it reads may then have been written by one of them, and is committed with it. If one raises, nothing came
+        of any, and each is run once more, alone.
+        """
+        return await self._perform(self._writers, partial(_call, function, args, kwargs), Trials(), joins=True)
+
     async def ensure(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `interact`, for a *function* that may as well run twice: it does, rather than raise OutcomeUnknown."""
         return await self._perform(self._writers, partial(_call, function, args, kwargs), Trials(twice=True))
@@ -137,10 +145,10 @@ class Engine:
         """
         return await self._perform(self._readers, partial(_call, function, args, kwargs), Trials(twice=True))
 
-    async def _perform(self, room: _Room, work: Callable[[Connection], T], trials: Trials) -> T:
+    async def _perform(self, room: _Room, work: Callable[[Connection], T], trials: Trials, *, joins: bool = False) -> T:
         while self._running:
             try:
-                return await room.submit(work)
+                return await room.submit(work, joins=joins)
             except DatabaseUnavailable as error:
                 pause = trials.pause_after(error, self._reactor.seconds())
                 if pause is None:

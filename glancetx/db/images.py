@@ -67,7 +67,7 @@ class Images:
         :raises LimitExceeded: if its owner has as many as *limits* allow.
         :raises ImageExists: if the id is taken, if only by a deleted image.
         """
-        return await self._engine.interact(_create, image, limits, tell)
+        return await self._engine.join(_create, image, limits, tell)
 
     async def get(self, context: RequestContext, image_id: str) -> Image:
         """The image, if it is not deleted and the caller may see it (A-095).
@@ -111,7 +111,7 @@ class Images:
             nothing is written then.
         :raises ImageChanged: if the record is not *base* any more; nothing is written then either.
         """
-        return await self._engine.interact(save_image, image, was, take, release, base, tell)
+        return await self._engine.join(save_image, image, was, take, release, base, tell)
 
     async def extend(
         self,
@@ -188,7 +188,7 @@ class Images:
 
         :raises StatusConflict: as `save`.
         """
-        await self._engine.interact(_delete, image, was, release, PENDING_DELETE if later else DELETED, tell)
+        await self._engine.join(_delete, image, was, release, PENDING_DELETE if later else DELETED, tell)
 
 
 def _create(connection: Connection, image: Image, limits: Limits, tell: Tell[Image]) -> Image:

@@ -16,7 +16,15 @@ from glancetx.config.settings import ImagesSettings
 from glancetx.db.images import Images
 from glancetx.domain.change import Change
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import AttributeConflict, AttributeForbidden, Forbidden, Invalid, LimitExceeded
+from glancetx.domain.errors import (
+    AttributeConflict,
+    AttributeForbidden,
+    Forbidden,
+    ImageNotFound,
+    Invalid,
+    LimitExceeded,
+    StatusConflict,
+)
 from glancetx.domain.image import Image
 from glancetx.domain.query import ImageQuery
 from glancetx.domain.status import IMPORTING, QUEUED
@@ -155,11 +163,16 @@ class Catalog:
     async def _change(
         self, context: RequestContext, image_id: str, apply: Callable[[Image], Awaitable[Image]]
     ) -> Image:
-        """:raises ImageChanged: if somebody else changes it at the same time."""
+        """:raises ImageChanged: if somebody else changes it meanwhile. :raises ImageNotFound: if he deletes it."""
         image = await self._images.get(context, image_id)
         changed = await apply(image)
         self._check_limits(changed)
-        return await self._save(image, changed)
+        try:
+            return await self._save(image, changed)
+        except StatusConflict as conflict:
+            if conflict.found is None:
+                raise ImageNotFound(image_id) from conflict
+            raise
 
     async def _save(self, image: Image, changed: Image) -> Image:
         """Write what has become of *image*; data of locations that it lost is deleted before.

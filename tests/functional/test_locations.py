@@ -181,7 +181,8 @@ async def test_remove_all_at_once(scene: Scene) -> None:
     image_id = await scene.image(at("a"), at("b"), at("c"))
     replies = await gatherResults([Deferred.fromCoroutine(scene.remove(image_id, place)) for place in range(3)])
     assert sorted(reply.status for reply in replies).count(200) <= 2
-    assert all(reply.status in (200, 403, 409) for reply in replies)
+    # 400: the place is gone, if others were through before it was read
+    assert all(reply.status in (200, 400, 403, 409) for reply in replies)
     assert len(await scene.urls(image_id)) >= 1
 
 

@@ -35,7 +35,7 @@ def mysql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     # READ COMMITTED: REPEATABLE READ locks gaps between rows, for which other transactions wait or die in deadlocks.
     writers, readers = (_engine(url, settings, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
     return Pools(
-        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle),
+        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=4),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
     )
 

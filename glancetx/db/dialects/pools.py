@@ -25,12 +25,14 @@ class Pool:
 
     *classify* looks at an error of the driver; None means that it is no fault but an answer, such as a duplicate key,
     or a defect of ours. *recycle* is the age in seconds at which an unused connection is replaced; 0: never.
+    *together* is how many short transactions may be made one, since to commit takes longer than all else.
     """
 
     engine: Engine
     size: int
     classify: Callable[[Exception], Fault | None]
     recycle: float = 0
+    together: int = 1
 
     def fault(self, error: BaseException) -> Fault | None:
         """What *error* means, whether it is the driver's or SQLAlchemy's."""

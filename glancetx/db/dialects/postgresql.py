@@ -35,7 +35,7 @@ def postgresql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     writing, reading = share(settings.max_pool_size)
     writers, readers = (_engine(url, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
     return Pools(
-        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle),
+        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=4),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
     )
 

@@ -29,7 +29,7 @@ def sqlite_pools(url: URL, settings: DatabaseSettings) -> Pools:
     size = max(1, settings.max_pool_size - 1)
     readers = Pool(engine=_sqlite_engine(url, "BEGIN"), size=size, classify=classify)
     # IMMEDIATE takes the write lock first, so that no transaction fails in its middle because another process wrote.
-    writers = Pool(engine=_sqlite_engine(url, "BEGIN IMMEDIATE"), size=1, classify=classify)
+    writers = Pool(engine=_sqlite_engine(url, "BEGIN IMMEDIATE"), size=1, classify=classify, together=16)
     _on_connect(readers.engine, "PRAGMA query_only = ON")
     return Pools(writers=writers, readers=readers)
 

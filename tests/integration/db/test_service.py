@@ -150,6 +150,18 @@ async def test_deletes_at_once(pair: Pair) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_changes_while_deleted(pair: Pair) -> None:
+    """Who changes an image that is deleted meanwhile is told that it is not there."""
+    for _ in range(3):
+        image_id = await pair.first.create(tags=["old"])
+        changes = [
+            api.patch(image_id, {"op": "add", "path": f"/p{n}", "value": "x"}) for n, api in enumerate(pair.crowd())
+        ]
+        changes.insert(4, pair.second.request("DELETE", f"/v2/images/{image_id}"))
+        assert set(statuses(await all_of(changes))) <= {200, 204, 404}
+
+
+@pytest_twisted.ensureDeferred
 async def test_names_that_look_alike(pair: Pair, server: DatabaseServer) -> None:
     """MariaDB cannot keep two properties whose names differ in case only; one may follow the other."""
     image_id = await pair.first.create(foo="1")
