@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve, field, frozen
 from sqlalchemy import Connection, select
 
-from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
-from glancetx.db.images import hold, save_image
+from glancetx.db.images import save_image
 from glancetx.db.own_schema import claims
-from glancetx.db.rows import read_image, select_images
+from glancetx.db.reading import hold_image
 from glancetx.db.schema import images, tasks
 from glancetx.db.telling import Tell, nobody
 from glancetx.domain.image import Image, Location
@@ -114,18 +113,13 @@ def _busy(connection: Connection, image_ids: Collection[str]) -> set[str]:
 
 
 def _complete(connection: Connection, image_id: str, location: Location, facts: Facts, tell: Tell[Image]) -> bool:
-    if not hold(connection, image_id):
+    image = hold_image(connection, image_id)
+    if image is None or image.status != ACTIVE:
         return False
-    image = _read(connection, image_id)
-    if image.status != ACTIVE or location.id not in {each.id for each in image.locations} or not facts.fits(image):
+    if location.id not in {each.id for each in image.locations} or not facts.fits(image):
         return False
     completed = facts.completed(image)
     if completed == image:
         return False
     save_image(connection, completed, ACTIVE, None, None, base=image, tell=tell)
     return True
-
-
-def _read(connection: Connection, image_id: str) -> Image:
-    row: Any = connection.execute(select_images().where(images.c.id == image_id, alive(images))).one()
-    return read_image(connection, row)
