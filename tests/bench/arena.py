@@ -125,6 +125,11 @@ class Arena:
         other = self.glance()
         return [*servers, other] if other else servers
 
+    @property
+    def database_process(self) -> int | None:
+        """The pid of the server of the bench."""
+        return None if self.server is None else self.server.pid
+
     def database(self, name: str) -> str:
         """The URL of an empty database in the server of the bench; "" without one, which means SQLite."""
         if self.server is None:

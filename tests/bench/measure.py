@@ -49,21 +49,28 @@ def resident_memory(pid: int) -> int:
 
 @frozen(kw_only=True)
 class Usage:
-    """What was used while a `Watch` was open. *pss* and *rss* are peaks in bytes, seen every tenth of a second."""
+    """What was used while a `Watch` was open. *pss* and *rss* are peaks in bytes, seen every tenth of a second.
+
+    *beside* are the CPU seconds of the database server.
+    """
 
     wall: float
     cpu: float
     pss: int
     rss: int
+    beside: float = 0.0
 
 
 class Watch:
-    """Observe the family of *pid* for as long as the ``with`` block lasts; then `usage` is set."""
+    """Observe the family of *pid* for as long as the ``with`` block lasts; then `usage` is set.
+
+    *beside*: the database server, whose CPU time counts for itself.
+    """
 
     usage: Usage
 
-    def __init__(self, pid: int, interval: float = 0.1) -> None:
-        self._pid = pid
+    def __init__(self, pid: int, interval: float = 0.1, beside: int | None = None) -> None:
+        self._pid, self._beside = pid, beside
         self._interval = interval
         self._over = threading.Event()
         self._pss = 0
@@ -72,7 +79,7 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._sampler.start()
-        self._cpu = cpu_seconds(self._pid)
+        self._cpu, self._database = cpu_seconds(self._pid), self._cpu_beside()
         self._began = time.monotonic()
         return self
 
@@ -80,10 +87,13 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         wall = time.monotonic() - self._began
-        cpu = cpu_seconds(self._pid) - self._cpu
+        cpu, beside = cpu_seconds(self._pid) - self._cpu, self._cpu_beside() - self._database
         self._over.set()
         self._sampler.join()
-        self.usage = Usage(wall=wall, cpu=cpu, pss=self._pss, rss=self._rss)
+        self.usage = Usage(wall=wall, cpu=cpu, pss=self._pss, rss=self._rss, beside=beside)
+
+    def _cpu_beside(self) -> float:
+        return 0.0 if self._beside is None else cpu_seconds(self._beside)
 
     def _sample(self) -> None:
         while True:

@@ -19,6 +19,7 @@ _MEASURES = (
     Measure("p50", "ms", 1),
     Measure("p99", "ms", 1),
     Measure("processor", "CPU ms/request", 3),
+    Measure("database", "CPU ms/request", 3),
 )
 WRITING = (*_MEASURES, Measure("refused", "requests", 0))
 _NONE_REFUSED = tuple(
@@ -37,6 +38,7 @@ def _figures(rate: Rate, watch: Watch, requests: float) -> dict[str, float]:
         "p50": rate.p50 * 1e3,
         "p99": rate.p99 * 1e3,
         "processor": watch.usage.cpu / requests * 1e3,
+        "database": watch.usage.beside / requests * 1e3,
     }
 
 
@@ -55,7 +57,7 @@ def _get(arena: Arena, server: Server, *paths: str) -> dict[str, float]:
     script.write_text(_IN_TURN.format(paths=", ".join(f'"{path}"' for path in paths)))
     get = partial(load.get_repeatedly, server.url(paths[0]), script=script, token=server.token)
     get(seconds=1)
-    with Watch(server.process.pid) as watch:
+    with Watch(server.process.pid, beside=arena.database_process) as watch:
         rate = get(seconds=arena.options.seconds)
     return _figures(rate, watch, rate.per_second * arena.options.seconds)
 
@@ -111,7 +113,7 @@ def create_repeatedly(arena: Arena, server: Server) -> dict[str, float]:
         token=server.token,
         seconds=arena.options.seconds,
     )
-    with Watch(server.process.pid) as watch:
+    with Watch(server.process.pid, beside=arena.database_process) as watch:
         rate, outcome = load.hammer(order)
     figures = _figures(rate, watch, len(outcome.latencies))
     return {**figures, "refused": sum(outcome.failures.values())}
@@ -142,7 +144,7 @@ def patch_repeatedly(arena: Arena, server: Server) -> dict[str, float]:
         content_type="application/openstack-images-v2.1-json-patch",
         seconds=arena.options.seconds,
     )
-    with Watch(server.process.pid) as watch:
+    with Watch(server.process.pid, beside=arena.database_process) as watch:
         rate, outcome = load.hammer(order)
     figures = _figures(rate, watch, len(outcome.latencies))
     return {**figures, "refused": sum(outcome.failures.values())}
@@ -163,7 +165,7 @@ def _delete(arena: Arena, server: Server) -> dict[str, float]:
     enough = int(arena.options.seconds * (100 if server.name == "glance" else 3000))
     paths = tuple(f"/v2/images/{identifier}" for identifier in images.seed(server, enough, "queued"))
     order = Order(port=server.port, method="DELETE", paths=paths, token=server.token, seconds=arena.options.seconds)
-    with Watch(server.process.pid) as watch:
+    with Watch(server.process.pid, beside=arena.database_process) as watch:
         rate, outcome = load.hammer(order)
     figures = _figures(rate, watch, len(outcome.latencies))
     return {**figures, "refused": sum(outcome.failures.values())}

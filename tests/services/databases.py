@@ -20,6 +20,8 @@ from tests.services.postgresql import PostgreSql
 class DatabaseServer(Protocol):
     """One of them. Its databases are named by their users; `url` is where SQLAlchemy finds one."""
 
+    @property
+    def pid(self) -> int | None: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
@@ -35,6 +37,10 @@ class SqliteFiles:
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="glancetx-sqlite-")
+
+    @property
+    def pid(self) -> int | None:
+        return None
 
     def start(self) -> None:
         """There is nothing to start, or to stop."""

@@ -41,6 +41,10 @@ class MariaDb:
             self._process.remove()
             raise
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
     def start(self) -> None:
         self._process.start(self._command, lambda: self.run("SELECT 1"))
 

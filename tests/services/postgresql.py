@@ -29,6 +29,10 @@ class PostgreSql:
             self._process.remove()
             raise
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
     def start(self) -> None:
         self._process.start(self._command, lambda: self.run("SELECT 1"))
 

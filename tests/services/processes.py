@@ -38,6 +38,11 @@ class ServerProcess:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
 
     @property
+    def pid(self) -> int | None:
+        """None while it does not run."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
