@@ -71,6 +71,7 @@ from glancetx.services.reporter import Reporter
 from glancetx.transfer.delete import Deletes
 from glancetx.transfer.download import Downloads
 from glancetx.transfer.proof import Proofs
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.signature import Signatures
 from glancetx.transfer.stage import Stages
@@ -146,6 +147,8 @@ class ImageService(MultiService):
         self.cache = self._build_cache()
         schema = ImageSchema(settings.images)
         images, self._claims = Images(self._engine), Claims(self._engine, settings.coordination.lease)
+        members = Members(self._engine)
+        readers = Readers(images, members, self._stores)
         protections = Protections(settings.access, policy)
         showing = Showing(protections)
         self.locations = Locations(
@@ -168,6 +171,7 @@ class ImageService(MultiService):
             self.locations,
             Properties(protections),
             showing,
+            readers.tell,
         )
         copies = Copies(self._engine)
         through = self.cache if self.cache is not None and self.cache.settings.downloads else None
@@ -196,6 +200,7 @@ class ImageService(MultiService):
             events=events,
             process=self._process,
             signatures=signatures,
+            readers=readers,
             keystone=self._identity.keystone,
             plugins=PluginBuilder(
                 settings=settings,
@@ -239,6 +244,7 @@ class ImageService(MultiService):
             settings.images,
             settings.formats,
             signatures,
+            readers,
             self._process.id,
         )
         self.stages = Stages(
@@ -284,7 +290,7 @@ class ImageService(MultiService):
             delayed=settings.scrub.delayed_delete,
         )
         self._caching = self._build_caching(images, policy)
-        self.sharing = Sharing(images, Members(self._engine), policy, events, quota=settings.images.image_member_quota)
+        self.sharing = Sharing(images, members, policy, events, readers.tell, quota=settings.images.image_member_quota)
         self.consumption = Consumption(Usages(self._engine), limits)
         self.activation = Activation(images, policy, events, forget)
         kept = settings.imports.task_time_to_live
@@ -304,6 +310,7 @@ class ImageService(MultiService):
             stores=self._stores,
             staging=self._staging,
             recovery=self._recovery,
+            readers=readers,
             hashing=self._hashing,
             process=self._process,
             leases=leases,

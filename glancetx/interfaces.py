@@ -122,6 +122,28 @@ class IListing(Interface):
         """Remove this, durably, and nothing else but the parts it consists of. :raises: as `IStore.delete`."""
 
 
+class ITenantStore(IStore):
+    """A store that keeps the data of each project where the project's own storage is.
+
+    As it is it acts for nobody, with what the service itself may do; so background work needs nothing of this.
+    """
+
+    def acting_for(owner: str | None, token: str | None = None) -> IStore:
+        """The same store for images of the project *owner*, and for who showed *token*.
+
+        What its `add` stores, and its `discard` removes, is in the storage of *owner*; None: in the service's own. The
+        token need not be the owner's, and may end: then the service does what it may itself. Costs nothing; what is
+        returned is neither started nor stopped.
+        """
+
+    async def share(url: str, readers: Collection[str] | None) -> None:
+        """Let these projects read the data, and nobody else but its owner; None: everybody. Idempotent.
+
+        :raises DataNotFound: if nothing is there.
+        :raises StoreError: if the store does not do it.
+        """
+
+
 class IAuthenticator(Interface):
     """Says who is asking."""
 

@@ -39,6 +39,7 @@ from glancetx.services.updater import Updater
 from glancetx.stores.registry import Stores
 from glancetx.streams import Throttle
 from glancetx.transfer.completion import Completions
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
@@ -92,6 +93,7 @@ class BackgroundBuilder:
     stores: Stores
     staging: StagingArea
     recovery: Recovery
+    readers: Readers
     hashing: Threads
     process: Process
     leases: ILeases
@@ -155,7 +157,16 @@ class BackgroundBuilder:
 
     def _repairs(self) -> Repairs:
         throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
-        return Repairs(self.copies, self.stores, self.recovery, self.hashing, throttle, self.process.id, self.cache)
+        return Repairs(
+            self.copies,
+            self.stores,
+            self.recovery,
+            self.hashing,
+            throttle,
+            self.readers,
+            self.process.id,
+            self.cache,
+        )
 
     def _completer(self) -> Completer:
         gaps, images, rate = Gaps(self.engine), self.settings.images, self.settings.audit.repair_rate

@@ -23,6 +23,7 @@ from glancetx.notifications.events import Events
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
 from glancetx.transfer.download import Downloads
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.signature import Signatures
 from glancetx.transfer.staging import StagingArea
 
@@ -47,6 +48,7 @@ class ImportBuilder:
     events: Events
     process: Process
     signatures: Signatures
+    readers: Readers
     keystone: Keystone | None = None
     plugins: Sequence[IImportStep] = ()
 
@@ -72,6 +74,7 @@ class ImportBuilder:
             Sources(self.staging, self.downloads),
             filler,
             self.events,
+            self.readers,
             settings.imports,
         )
         return ImportRunner(

@@ -82,12 +82,14 @@ class StoreBuilder:
         from glancetx.outgoing.tls import TlsPolicy
         from glancetx.stores.swift import SwiftStore
         from glancetx.stores.swift_sessions import SwiftSessions
+        from glancetx.stores.swift_tenants import SwiftTenantStore
 
         trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure)
         sessions = SwiftSessions(settings, self.reactor, trust)
         client = HttpClient(self.reactor, TlsPolicy(trust), Patience())
         retries, multiple = Retries(self.reactor), self.settings.stores.multiple
-        return SwiftStore(settings, sessions, client, retries, self.files, multiple=multiple)
+        kind = SwiftTenantStore if settings.multi_tenant else SwiftStore
+        return kind(settings, sessions, client, retries, self.files, multiple=multiple)
 
     def _rbd(self, settings: RbdSettings) -> IStore:
         from glancetx.stores.rbd import RbdStore

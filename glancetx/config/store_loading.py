@@ -225,11 +225,13 @@ def s3(group: StoreGroup, identifier: str) -> S3Settings:
 
 
 def swift(group: StoreGroup, identifier: str) -> SwiftSettings:
-    if group.swift_store_multi_tenant:
-        raise ConfigurationError(
-            f"[{group.name}] swift_store_multi_tenant is not supported: images are kept in one account"
-        )
+    if group.swift_store_multi_tenant and group.swift_store_config_file:
+        raise ConfigurationError(f"[{group.name}] either swift_store_multi_tenant or swift_store_config_file")
     accounts = swift_accounts(group)
+    if group.swift_store_multi_tenant and any(each.version == "1" for each in accounts.values()):
+        raise ConfigurationError(
+            f"[{group.name}] swift_store_multi_tenant needs Keystone: swift_store_auth_version = 3"
+        )
     reference = group.default_swift_reference
     if reference not in accounts:
         raise ConfigurationError(f"[{group.name}] there is no account for default_swift_reference = {reference}")
@@ -250,6 +252,8 @@ def swift(group: StoreGroup, identifier: str) -> SwiftSettings:
         least_life=group.swift_store_expire_soon_interval,
         retries=group.swift_store_retry_get_count,
         spool=spool,
+        multi_tenant=group.swift_store_multi_tenant,
+        admin_tenants=tuple(group.swift_store_admin_tenants),
         cafile=group.path("swift_store_cacert"),
         insecure=group.swift_store_auth_insecure,
         **described(group),

@@ -114,7 +114,7 @@ SWIFT = [
     cfg.IntOpt("swift_store_large_object_chunk_size", default=200, min=1, help="MB of a segment."),
     cfg.BoolOpt("swift_store_create_container_on_put", default=False, help="Create containers that are missing."),
     cfg.BoolOpt(
-        "swift_store_multi_tenant", default=False, help="Has to be false: the accounts of owners are not supported."
+        "swift_store_multi_tenant", default=False, help="Keep each image in the account of the project that owns it."
     ),
     cfg.IntOpt(
         "swift_store_multiple_containers_seed",
@@ -123,13 +123,13 @@ SWIFT = [
         max=32,
         help="Spread images over containers by so many characters of their ids.",
     ),
-    cfg.ListOpt("swift_store_admin_tenants", default=[], help="Read for compatibility: multi-tenant only."),
+    cfg.ListOpt("swift_store_admin_tenants", default=[], help="Multi-tenant: ids of projects that may write."),
     cfg.BoolOpt("swift_store_ssl_compression", default=True, help="Read for compatibility: TLS compresses no more."),
     cfg.IntOpt("swift_store_retry_get_count", default=0, min=0, help="Least times a download is resumed."),
     cfg.IntOpt(
         "swift_store_expire_soon_interval", default=60, min=0, help="Seconds before its end a token counts as old."
     ),
-    cfg.BoolOpt("swift_store_use_trusts", default=True, help="Read for compatibility: multi-tenant only."),
+    cfg.BoolOpt("swift_store_use_trusts", default=True, help="Read for compatibility: no trusts are needed."),
     cfg.BoolOpt("swift_buffer_on_upload", default=False, help="Spool segments, so that each can be sent again."),
     cfg.StrOpt("swift_upload_buffer_dir", help="Directory of spooled segments."),
     cfg.StrOpt("default_swift_reference", default="ref1", help="Section of swift_store_config_file for new images."),

@@ -101,6 +101,8 @@ class SwiftSettings:
     least_life: float = 60.0  # seconds a token must be valid yet
     retries: int = 0  # least number of times that a download is resumed
     spool: Path | None = None  # folder of segments on their way; None: they are not kept
+    multi_tenant: bool = False  # each image in the account of its owner
+    admin_tenants: tuple[str, ...] = ()  # projects that may write to these
     cafile: Path | None = None
     insecure: bool = False
     description: str | None = None

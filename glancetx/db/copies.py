@@ -108,6 +108,7 @@ def _select_copies() -> Select[Any]:
     return (
         select(
             images.c.id,
+            images.c.owner,
             image_locations.c.id,
             image_locations.c.value,
             image_locations.c.meta_data,
@@ -141,6 +142,7 @@ def _load(connection: Connection, query: Select[Any]) -> list[Copy]:
 
 def _copy(
     image_id: str,
+    owner: str | None,
     location_id: int,
     url: str,
     metadata: str | None,
@@ -154,6 +156,7 @@ def _copy(
     state, audited_at, detail = found
     return Copy(
         image_id=image_id,
+        owner=owner,
         location=Location(id=location_id, url=url, metadata=json.loads(metadata) if metadata else {}),
         size=size,
         algorithm=algorithm,

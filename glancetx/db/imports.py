@@ -363,6 +363,6 @@ def _row(run: ImportRun) -> dict[str, Any]:
     return asdict(run, recurse=False) | {"plan": run.plan.to_json()}
 
 
-def leftover(image_id: str, store: str, attempt: str) -> Claim:
-    """What *attempt* may have left in *store* is to be discarded, by anybody."""
-    return Claim(id=attempt, kind=DISCARD, image_id=image_id, store=store, process=NOBODY)
+def leftover(image_id: str, store: str, attempt: str, owner: str | None) -> Claim:
+    """What *attempt* may have left in *store*, for the project *owner*, is to be discarded, by anybody."""
+    return Claim(id=attempt, kind=DISCARD, image_id=image_id, store=store, process=NOBODY, owner=owner)

@@ -34,6 +34,7 @@ class Copy:
     """
 
     image_id: str
+    owner: str | None = None
     location: Location
     size: int | None
     algorithm: str | None

@@ -29,6 +29,7 @@ from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import Shielded
 from glancetx.stores.registry import Stores
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.spread import SpreadFailed, attempt_in
 from glancetx.transfer.staging import StagingArea
 
@@ -50,6 +51,7 @@ class Importer:
         sources: Sources,
         filler: Filler,
         events: Events,
+        readers: Readers,
         settings: ImportSettings,
     ) -> None:
         self._reactor = reactor
@@ -62,6 +64,7 @@ class Importer:
         self._sources = sources
         self._filler = filler
         self._events = events
+        self._readers = readers
         self._kept = timedelta(hours=settings.task_time_to_live)
         self._log = Logger()
 
@@ -81,7 +84,8 @@ class Importer:
         image = await self._progress.advance(work, image)
         source = await self._sources.open(image, work)
         work.begin("Copied", self._reactor.seconds(), image.size)
-        stores = [self._stores.get(name) for name in run.plan.stores]
+        chosen = self._stores.acting_for(image.owner, work.token)
+        stores = [chosen.get(name) for name in run.plan.stores]
         for store in stores:
             self._events.image_prepared(image, store.identifier)
         filled = await self._filler.fill(image, source, stores, work)
@@ -97,6 +101,7 @@ class Importer:
         reach("import.published")
         if image is None:
             raise ImageNotFound(run.image_id)
+        await self._readers.try_to_tell(image, work.token)
         for store, error in filled.failed.items():
             self._log.warn("image {image}: not in {store}: {error!r}", image=image.id, store=store, error=error)
         await self.unstage(run)
@@ -158,13 +163,13 @@ class Importer:
 
     def leftovers(self, run: ImportRun, claim: Claim) -> list[Claim]:
         """Claims to all that the attempt under *claim* may have stored, for the reaper."""
-        return [leftover(run.image_id, name, attempt_in(name, claim.id)) for name in run.plan.stores]
+        return [leftover(run.image_id, name, attempt_in(name, claim.id), claim.owner) for name in run.plan.stores]
 
     async def _clear(self, image_id: str) -> None:
         """Discard now what earlier attempts left in any store: it would be in the way of this one."""
         for each in await self._runs.leftovers(image_id):
             try:
-                await self._stores.get(each.store).discard(image_id, each.id)
+                await self._stores.acting_for(each.owner).get(each.store).discard(image_id, each.id)
             except ImageServiceError as error:
                 self._tell_kept(image_id, each.store, error)
             else:
@@ -180,13 +185,14 @@ class Importer:
     async def _discard(self, run: ImportRun, claim: Claim, stores: Collection[str]) -> list[Claim]:
         """Remove what the attempt has stored in these; returns claims for what could not be removed."""
         left = []
+        ours = self._stores.acting_for(claim.owner)
         for name in stores:
             attempt = attempt_in(name, claim.id)
             try:
-                await self._stores.get(name).discard(run.image_id, attempt)
+                await ours.get(name).discard(run.image_id, attempt)
             except ImageServiceError as error:
                 self._tell_kept(run.image_id, name, error)
-                left.append(leftover(run.image_id, name, attempt))
+                left.append(leftover(run.image_id, name, attempt, claim.owner))
         return left
 
     def _tell_kept(self, image_id: str, store: str, error: Exception) -> None:

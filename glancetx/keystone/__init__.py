@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from glancetx.keystone.client import Keystone
-from glancetx.keystone.documents import Catalog, TokenFacts
+from glancetx.keystone.documents import Catalog, Malformed, OwnToken, TokenFacts
 
-__all__ = ["Catalog", "Keystone", "TokenFacts"]
+__all__ = ["Catalog", "Keystone", "Malformed", "OwnToken", "TokenFacts"]

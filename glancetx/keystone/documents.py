@@ -57,6 +57,12 @@ class Catalog:
                         return url.rstrip("/")
         return None
 
+    def urls(self, service_type: str) -> list[str]:
+        """Every URL of a service, in whatever region. :raises Malformed: as `endpoint`."""
+        services = (each for each in self.services if _text(each, "type") == service_type)
+        found = (_text(endpoint, "url") for service in services for endpoint in _list(service, "endpoints"))
+        return [url for url in found if url]
+
 
 @frozen(kw_only=True)
 class OwnToken:
@@ -65,6 +71,7 @@ class OwnToken:
     text: str = field(repr=False)
     expires_at: float
     catalog: Catalog = Catalog()
+    project_id: str | None = None
 
 
 def login(credentials: Credentials) -> dict[str, Any]:
@@ -132,7 +139,8 @@ def _scope(credentials: Credentials) -> dict[str, Any] | None:
 def read_own_token(text: str, document: Any) -> OwnToken:
     """:raises Malformed: if that is not Keystone's description of a token."""
     token = _mapping(document, "token")
-    return OwnToken(text=text, expires_at=_moment(token), catalog=read_catalog(token))
+    project = _text(_mapping(token, "project", optional=True), "id")
+    return OwnToken(text=text, expires_at=_moment(token), catalog=read_catalog(token), project_id=project)
 
 
 def read_catalog(document: Any) -> Catalog:

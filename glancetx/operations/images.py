@@ -74,7 +74,7 @@ LARGEST_NUMBER: Final = 2**31 - 1
 
 
 class Catalog:
-    """The images as records."""
+    """The images as records. *tell* is called with an image, and the caller's token, when others may read it."""
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class Catalog:
         locations: Locations,
         properties: Properties,
         showing: Showing,
+        tell: Callable[[Image, str | None], Awaitable[None]],
     ) -> None:
         self._images = images
         self._properties = properties
@@ -97,6 +98,7 @@ class Catalog:
         self._schema = schema
         self._settings = settings
         self._events = events
+        self._tell = tell
 
     async def create(self, context: RequestContext, /, **values: Any) -> Image:
         """A new image with these attributes; names that are no attribute become custom properties.
@@ -133,7 +135,11 @@ class Catalog:
         ], last
 
     async def update(self, context: RequestContext, image_id: str, changes: Sequence[Change]) -> Image:
-        """Apply all changes or none. :raises Forbidden, Conflict, Invalid, LimitExceeded: as section 2.4 says."""
+        """Apply all changes or none.
+
+        :raises Forbidden, Conflict, Invalid, LimitExceeded: as section 2.4 says.
+        :raises StoreError: if they are applied, but the image's store cannot be told who may read it.
+        """
         for change in changes:
             self._check_change(change)
         if not changes:  # everybody may change nothing: compute services do, when they have no properties to set
@@ -145,7 +151,10 @@ class Catalog:
                 changed = await self._apply(context, image, changed, change)
             return changed
 
-        return self._showing.to(context, await until_unchanged(self._change, context, image_id, apply))
+        saved = await until_unchanged(self._change, context, image_id, apply)
+        if any(change.name in ("visibility", "locations") for change in changes):
+            await self._tell(saved, context.token)
+        return self._showing.to(context, saved)
 
     async def retag(
         self, context: RequestContext, image_id: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]

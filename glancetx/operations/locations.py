@@ -93,7 +93,7 @@ class Locations:
         here = [location for location in image.locations if location.metadata.get("store") == store]
         if not here:
             raise NotFound(f"Image {image_id} is not stored on store {store}.")
-        await self.remove(image, here[:1])
+        await self.remove(image, here[:1], context.token)
 
     async def change(self, context: RequestContext, image: Image, change: Change) -> Image:
         """*image* with one operation of a patch applied to its locations; nothing is saved and no data touched.
@@ -111,24 +111,25 @@ class Locations:
             return await self._replaced(image, change.value)
         return await self._added(image, change.path[1], change.value)
 
-    async def remove(self, image: Image, gone: Sequence[Location]) -> None:
+    async def remove(self, image: Image, gone: Sequence[Location], token: str | None = None) -> None:
         """Delete the data of *gone*, which are locations of *image*, and their rows. At least one other stays.
 
         If the process dies in between, the location is gone and its data waits for the scrubber.
 
         :raises DataInUse, Forbidden, StoreUnavailable: if a store refuses; that location stays then.
         """
+        stores = self._stores.acting_for(image.owner, token)
         for location in gone:
             await self._rows.retire(image, location)
             if self._delayed:
                 await self._rows.postpone(location)
                 continue
             try:
-                await self._stores.for_location(location).delete(location.url)
+                await stores.for_location(location).delete(location.url)
             except (DataNotFound, UnknownStore) as error:
                 _log.warn("image {image}: no data to delete ({why})", image=image.id, why=type(error).__name__)
             except (StoreError, Forbidden):
-                if not self._stores.for_location(location).read_only:
+                if not stores.for_location(location).read_only:
                     await self._rows.restore(location)
                     raise
             await self._rows.forget(location)

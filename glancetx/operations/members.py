@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from glancetx.access.policy import Policy, image_target
 from glancetx.db.images import Images
 from glancetx.db.members import Members
@@ -16,23 +18,38 @@ ONLY_SHARED = "Only shared images have members."
 
 
 class Sharing:
-    """The members of images. *quota* is how many an image may have; negative: any number."""
+    """The members of images. *quota* is how many an image may have; negative: any number.
 
-    def __init__(self, images: Images, members: Members, policy: Policy, events: Events, quota: int) -> None:
+    *tell* is called with the image and the caller's token when the members of an image that has data have changed.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        members: Members,
+        policy: Policy,
+        events: Events,
+        tell: Callable[[Image, str | None], Awaitable[None]],
+        quota: int,
+    ) -> None:
         self._images = images
         self._members = members
         self._policy = policy
         self._events = events
+        self._tell = tell
         self._quota = quota
 
     async def add(self, context: RequestContext, image_id: str, member_id: str) -> Member:
         """Share the image with a project, which has yet to accept.
 
         :raises ImageNotFound, Forbidden, MemberExists, LimitExceeded: as A-160 lists them.
+        :raises StoreError: if the image is shared, but its store cannot be told.
         """
         image = await self._shared_image(context, image_id, "create", "add_member")
         self._policy.check_members("add_member", context, image)
-        return await self._members.add(image_id, member_id, self._quota, self._events.member_created)
+        member = await self._members.add(image_id, member_id, self._quota, self._events.member_created)
+        await self._tell(image, context.token)
+        return member
 
     async def list(self, context: RequestContext, image_id: str) -> MemberList:
         """All members for who owns the image; its own membership for a project with which it is shared."""
@@ -67,11 +84,16 @@ class Sharing:
         return await self._members.set_status(image_id, member_id, str(status), self._events.member_updated)
 
     async def remove(self, context: RequestContext, image_id: str, member_id: str) -> None:
-        """:raises ImageNotFound, MemberNotFound, Forbidden: as A-164 lists them."""
+        """End it.
+
+        :raises ImageNotFound, MemberNotFound, Forbidden: as A-164 lists them.
+        :raises StoreError: if it has ended, but the store of the image cannot be told.
+        """
         image = await self._shared_image(context, image_id, "delete", "delete_member")
         await self._find(context, image, member_id)
         self._policy.check_members("delete_member", context, image)
         await self._members.remove(image_id, member_id, self._events.member_deleted)
+        await self._tell(image, context.token)
 
     async def _shared_image(self, context: RequestContext, image_id: str, verb: str, rule: str) -> Image:
         """:raises Forbidden: if the image is private, public or a community image: those have no members."""

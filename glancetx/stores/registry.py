@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from glancetx.domain.errors import ConfigurationError, UnknownStore
 from glancetx.domain.image import Location
-from glancetx.interfaces import IStore
+from glancetx.interfaces import IStore, ITenantStore
 from glancetx.stores.uri import scheme_of
 
 
@@ -23,6 +23,7 @@ class Stores:
             raise ConfigurationError(f"The default store {default} is not one of: {', '.join(stores)}")
         self._stores = dict(stores)
         self._weights = dict(weights or {})
+        self._tenant_stores = {name: store for name, store in stores.items() if ITenantStore.providedBy(store)}
         self._started: list[IStore] = []
         self._log = Logger()
         self.default: IStore = self._stores[default]
@@ -36,6 +37,13 @@ class Stores:
         """The ids of all stores that can be written to: the default one, then the heaviest first."""
         writable = [name for name, store in self._stores.items() if not store.read_only]
         return sorted(writable, key=lambda name: (name != self.default.identifier, -self._weights.get(name, 0)))
+
+    def acting_for(self, owner: str | None, token: str | None = None) -> Stores:
+        """These stores for images of the project *owner* and who showed *token* (`ITenantStore.acting_for`)."""
+        if not self._tenant_stores:
+            return self
+        bound = {name: store.acting_for(owner, token) for name, store in self._tenant_stores.items()}
+        return Stores({**self._stores, **bound}, self.default.identifier, self._weights)
 
     async def start(self) -> None:
         """Start every store; if one cannot start, those that have are stopped again.
@@ -73,6 +81,13 @@ class Stores:
         """
         return self._stores[self._identify(location)]
 
+    def in_tenant_stores(self, locations: Iterable[Location]) -> list[tuple[ITenantStore, Location]]:
+        """Those of *locations* that such a store reads."""
+        if not self._tenant_stores:
+            return []
+        named = ((self._find(location), location) for location in locations)
+        return [(self._tenant_stores[name], each) for name, each in named if name in self._tenant_stores]
+
     def by_weight(self, locations: Iterable[Location], prefer: Collection[str] = ()) -> list[Location]:
         """The locations in the order in which they are to be tried (S-006); those of no known store come last.
 
@@ -84,6 +99,12 @@ class Stores:
     def for_url(self, url: str) -> IStore:
         """As `for_location`, where nothing but the URL is known. :raises UnknownStore: if there is none."""
         return self._stores[self._identify_url(url)]
+
+    def _find(self, location: Location) -> str | None:
+        try:
+            return self._identify(location)
+        except UnknownStore:
+            return None
 
     def _rank(self, location: Location) -> tuple[bool, int]:
         try:

@@ -84,6 +84,7 @@ class SwiftStore:
         self._listing = SwiftListing(settings, self._api)
         self._containers: set[str] = set()
         self._adding: set[str] = set()
+        self._token: str | None = None  # of a caller
         self._log = Logger()
 
     async def start(self) -> None:
@@ -100,15 +101,15 @@ class SwiftStore:
                 raise Conflict("The store is receiving data of this image already")
             self._adding.add(image_id)
             try:
-                await self._check_container(container)
                 if await self._head(self._api, container, image_id) is not None:
                     raise Conflict("Swift already has an image at this location")
+                url = await self._url(container, image_id)
+                await self._check_container(container)
                 upload = _Upload(self, self._api, container, image_id, attempt)
-                async with undone_by(upload.remove):
+                async with undone_by(self._undo, upload):
                     size = await upload.send(Portions(intake, body.length))
             finally:
                 self._adding.discard(image_id)
-        url = swift_url(self._settings.reference, container, image_id)
         return Stored(url=url, size=size, metadata=self._metadata)
 
     async def get(self, url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
@@ -149,10 +150,17 @@ class SwiftStore:
         if place.foreign and place.container.endswith(f"_{place.key}"):
             # In the account of its owner an image had a container of its own (S-080); who may not delete it leaves it.
             with suppress(StoreError, Conflict):
-                await api.call("DELETE", place.container, accept=(403, 404, 409))
+                await api.call("DELETE", place.container, accept=(404, 409))
 
     async def discard(self, image_id: str, attempt: str) -> None:
-        await _Upload(self, self._api, self._container(image_id), image_id, attempt).remove()
+        await self._undo(_Upload(self, self._api, self._container(image_id), image_id, attempt))
+
+    async def _undo(self, upload: _Upload) -> None:
+        await upload.remove()
+
+    async def _url(self, container: str, image_id: str) -> str:
+        """The location of an image to be stored."""
+        return swift_url(self._settings.reference, container, image_id)
 
     async def page(self, marker: str, limit: int) -> Page:
         return await self._listing.page(marker, limit)
@@ -172,7 +180,7 @@ class SwiftStore:
 
     def _open(self, url: str) -> tuple[ObjectPlace, SwiftApi]:
         place = object_place(url)
-        return place, SwiftApi(self._sessions.reading(place), self._client, self._retries)
+        return place, SwiftApi(self._sessions.reading(place, self._token), self._client, self._retries)
 
     def _container(self, image_id: str) -> str:
         """The container of an image: with a seed, by so many characters of its id beside the dashes (S-074)."""
@@ -234,7 +242,7 @@ class _Upload:
     """One attempt to store one image."""
 
     def __init__(self, store: SwiftStore, api: SwiftApi, container: str, image_id: str, attempt: str) -> None:
-        self._store, self._api, self._container = store, api, container
+        self._store, self._api, self.container = store, api, container
         self._image_id, self._attempt = image_id, attempt
         self._segments = 0
 
@@ -245,7 +253,7 @@ class _Upload:
             await self._publish(await portions.block(SMALL))
         elif left is not None and left < settings.large_object_size:
             headers = self._headers()
-            await self._api.stream(self._container, self._image_id, headers, portions.portion(left))
+            await self._api.stream(self.container, self._image_id, headers, portions.portion(left))
         else:
             await self._send_segments(portions, max(settings.segment_size, -(-(left or 0) // MOST_SEGMENTS)))
         reach("store.published")
@@ -253,14 +261,14 @@ class _Upload:
 
     async def remove(self) -> None:
         """Delete whatever this attempt left, the object first: nobody shall read it while its segments go."""
-        found = await self._store._head(self._api, self._container, self._image_id)
+        found = await self._store._head(self._api, self.container, self._image_id)
         if found is not None and found.attempt == self._attempt:
-            await self._api.call("DELETE", self._container, self._image_id, accept=(404,))
+            await self._api.call("DELETE", self.container, self._image_id, accept=(404,))
         # The names that are known come first: a listing may not show yet what was written a moment ago.
         for number in range(1, self._segments + 1):
-            await self._api.call("DELETE", self._container, self._segment(number), accept=(404,))
-        async for name in self._api.names(self._container, self._prefix):
-            await self._api.call("DELETE", self._container, name, accept=(404,))
+            await self._api.call("DELETE", self.container, self._segment(number), accept=(404,))
+        async for name in self._api.names(self.container, self._prefix):
+            await self._api.call("DELETE", self.container, name, accept=(404,))
 
     async def _send_segments(self, portions: Portions, size: int) -> None:
         spool = self._store._settings.spool
@@ -268,11 +276,11 @@ class _Upload:
             self._segments += 1
             name, portion = self._segment(self._segments), portions.portion(size)
             if spool is None:
-                await self._api.stream(self._container, name, {}, portion)
+                await self._api.stream(self.container, name, {}, portion)
             else:
                 await self._send_spooled(name, portion, spool)
             reach("store.written")
-        manifest = f"{quote(self._container)}/{quote(self._prefix)}"
+        manifest = f"{quote(self.container)}/{quote(self._prefix)}"
         await self._publish([], {"X-Object-Manifest": manifest})
         await self._check_size(portions.size)
 
@@ -287,7 +295,7 @@ class _Upload:
             tried = 0
             while True:
                 try:
-                    await self._api.stream(self._container, name, {}, spool.source(files))
+                    await self._api.stream(self.container, name, {}, spool.source(files))
                     return
                 except StoreUnavailable:
                     tried += 1
@@ -299,9 +307,9 @@ class _Upload:
     async def _publish(self, chunks: Sequence[bytes], headers: Mapping[str, str] | None = None) -> None:
         sent = {**self._headers(), **(headers or {})}
         try:
-            await self._api.call("PUT", self._container, self._image_id, headers=sent, body=chunks)
+            await self._api.call("PUT", self.container, self._image_id, headers=sent, body=chunks)
         except Conflict:
-            found = await self._store._head(self._api, self._container, self._image_id)
+            found = await self._store._head(self._api, self.container, self._image_id)
             if found is None or found.attempt != self._attempt:  # else an answer got lost, and the object is ours
                 raise
 
@@ -309,7 +317,7 @@ class _Upload:
         """A manifest is what the container lists, and Swift may take a moment to list everything."""
         tried = 0
         while True:
-            found = await self._store._head(self._api, self._container, self._image_id)
+            found = await self._store._head(self._api, self.container, self._image_id)
             if found is not None and found.size == size:
                 return
             tried += 1

@@ -40,7 +40,8 @@ class SwiftApi:
     ) -> Answer:
         """The answer to a request, tried again if it was a passing fault; its status is a good one, or in *accept*.
 
-        A token that is not accepted is renewed once. Unless *whole* is false the content was read.
+        A token that is not accepted is renewed once; what a caller's may not do is done with our own. Unless *whole* is
+        false the content was read.
 
         :raises SwiftRefusal: if it has any other status.
         :raises StoreFull, StoreWriteDenied, StoreUnavailable, Conflict: as they say.
@@ -64,8 +65,8 @@ class SwiftApi:
                 if answer.status < 300 or answer.status in accept:
                     answer.tries += tried
                     return answer
-                if answer.status == 401 and not renewed:
-                    renewed = True
+                if (entry.borrowed and answer.status in (401, 403)) or (answer.status == 401 and not renewed):
+                    renewed = not entry.borrowed
                     self._session.forget(entry)
                     continue
                 wish, failure = answer.header("Retry-After"), refusal(answer.status)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from glancetx.config.settings import ClientTlsSettings, Credentials, KeystoneSettings
 from glancetx.config.store_settings import SwiftAccount, SwiftSettings
 from glancetx.domain.errors import DataNotFound, IdentityUnavailable, StoreUnavailable, TooBusy
-from glancetx.keystone.client import Keystone
+from glancetx.keystone import Keystone, Malformed, OwnToken
 from glancetx.outgoing.answers import NoAnswer
 from glancetx.outgoing.exchange import Connections, Exchange
 from glancetx.runtime.sharing import SharedCall
@@ -24,11 +25,18 @@ REMEMBERED: Final = 64  # accounts that only locations know
 
 @frozen
 class Entry:
-    """What opens an account for some time: a token and the storage's URL. *badge* is whatever gave it."""
+    """What opens an account for some time: a token and the storage's URL. *badge* is whatever gave it.
 
-    token: str
+    *project* is the one whose storage that is, if anybody knows. The token may be shown at *origins* and nowhere else.
+    *borrowed*: it is a caller's.
+    """
+
+    token: str = field(repr=False)
     url: str
     badge: Any = None
+    project: str | None = None
+    origins: frozenset[str] = frozenset()
+    borrowed: bool = False
 
 
 class KeystoneSession:
@@ -40,6 +48,7 @@ class KeystoneSession:
             credentials=credentials_of(account), interface=settings.interface, region_name=settings.region
         )
         self._keystone = Keystone(keystone, exchange, clock)
+        self._entry: Entry | None = None
 
     async def enter(self) -> Entry:
         """An entry that is valid for a while. :raises StoreUnavailable: if there is none."""
@@ -49,12 +58,21 @@ class KeystoneSession:
             if own.expires_at - self._clock.seconds() < settings.least_life:
                 self._keystone.forget(own)
                 own = await self._keystone.token()
-            url = settings.endpoint or await self._keystone.endpoint(settings.service_type)
-        except (IdentityUnavailable, TooBusy) as error:
+            if self._entry is None or self._entry.badge is not own:
+                self._entry = self._opened_by(own)
+            return self._entry
+        except (IdentityUnavailable, TooBusy, Malformed) as error:
             raise StoreUnavailable("Swift's identity service is not available") from error
+
+    def _opened_by(self, own: OwnToken) -> Entry:
+        settings = self._settings
+        url = settings.endpoint or own.catalog.endpoint(settings.service_type, settings.interface, settings.region)
         if url is None:
             raise StoreUnavailable(f"The catalog has no {settings.interface} endpoint of {settings.service_type}")
-        return Entry(own.text, url.rstrip("/"), own)
+        for name in ("%(project_id)s", "%(tenant_id)s"):
+            url = url.replace(name, own.project_id or "")
+        origins = frozenset(map(origin, [url, *own.catalog.urls(settings.service_type)]))
+        return Entry(own.text, url.rstrip("/"), own, own.project_id, origins)
 
     def forget(self, entry: Entry) -> None:
         """Its token was not accepted."""
@@ -87,7 +105,7 @@ class OldSession:
         token, url = reply.header("X-Auth-Token"), self._settings.endpoint or reply.header("X-Storage-Url")
         if reply.status >= 300 or not token or not url:
             raise StoreUnavailable(f"Swift's authentication refuses our account: {reply.status}")
-        self._entry = Entry(token, url.rstrip("/"))
+        self._entry = Entry(token, url.rstrip("/"), origins=frozenset([origin(url)]))
         return self._entry
 
     def forget(self, entry: Entry) -> None:
@@ -96,17 +114,27 @@ class OldSession:
 
 
 class ForeignSession:
-    """Entries to a storage that is not our own account's, with our own token; for locations of many tenants."""
+    """Entries to a storage that is not our own account's: with the *token* of a caller as long as that is accepted,
+    then with our own. *place* tells its URL, by an entry of our own.
+    """
 
-    def __init__(self, session: Session, url: str) -> None:
-        self._session, self._url = session, url
+    def __init__(self, session: Session, place: Callable[[Entry], str], token: str | None = None) -> None:
+        self._session, self._place, self._token = session, place, token
 
     async def enter(self) -> Entry:
-        entry = await self._session.enter()
-        return Entry(entry.token, self._url, entry)
+        """An entry. :raises StoreUnavailable: if there is none, or our own Swift does not have such a storage."""
+        own = await self._session.enter()
+        url = self._place(own)
+        if origin(url) not in own.origins:  # anybody may write locations: nobody else shall be shown a token
+            raise StoreUnavailable("The location is in a Swift that is not in our catalog")
+        return Entry(self._token or own.token, url, own, borrowed=self._token is not None)
 
     def forget(self, entry: Entry) -> None:
-        self._session.forget(entry.badge)
+        """Its token was not accepted, or may not do what was asked for."""
+        if entry.borrowed:
+            self._token = None
+        else:
+            self._session.forget(entry.badge)
 
 
 Session = KeystoneSession | OldSession | ForeignSession
@@ -129,8 +157,12 @@ class SwiftSessions:
         """The session of the account of new images."""
         return self._of(self._settings.accounts[self._settings.reference])
 
-    def reading(self, place: ObjectPlace) -> Session:
-        """The session that opens a location (S-070, S-071).
+    def of_project(self, project: str | None, token: str | None) -> Session:
+        """The session of the storage of a project, or of our own if there is none; see `ForeignSession`."""
+        return ForeignSession(self.default, lambda own: storage_of(own, project), token)
+
+    def reading(self, place: ObjectPlace, token: str | None = None) -> Session:
+        """The session that opens a location (S-070, S-071); *token* is for those that name a storage.
 
         Credentials in a location count only for a user that is not configured: who changes a password changes it in
         the configuration.
@@ -145,7 +177,7 @@ class SwiftSessions:
         scheme = "http" if place.scheme == "swift+http" else "https"
         address = f"{scheme}://{place.service}"
         if place.credentials is None:
-            return ForeignSession(self.default, address)
+            return ForeignSession(self.default, lambda own: address, token)
         user, _, key = unquote(place.credentials).rpartition(":")
         for account in settings.accounts.values():
             if account.user == user and account.auth_address.rstrip("/") == address.rstrip("/"):
@@ -165,6 +197,24 @@ class SwiftSessions:
                 session = KeystoneSession(account, self._settings, self._connections.exchange, self._clock)
             self._sessions[account] = session
         return session
+
+
+def storage_of(own: Entry, project: str | None) -> str:
+    """The URL of the storage of *project*: as ours, but for its id.
+
+    :raises StoreUnavailable: if ours does not tell how that would be.
+    """
+    if project is None or project == own.project:
+        return own.url
+    if not own.project or own.project not in own.url:
+        raise StoreUnavailable("Swift's endpoint does not name the project, so there is no way to those of others")
+    return own.url.replace(own.project, project)
+
+
+def origin(url: str) -> str:
+    """The server that *url* leads to, and how it is spoken to."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def credentials_of(account: SwiftAccount) -> Credentials:

@@ -84,6 +84,11 @@ def s3_url(host: str, bucket: str, key: str) -> str:
     return f"{'s3+https' if separator and scheme == 'https' else 's3'}://{service.strip('/')}/{bucket}/{key}"
 
 
+def storage_url(storage: str, container: str, key: str) -> str:
+    """The location of a Swift object in the account whose *storage* that is; who may open it stands nowhere (S-071)."""
+    return f"swift+{storage}/{container}/{key}"
+
+
 def swift_url(reference: str, container: str, key: str) -> str:
     """The location of a Swift object without credentials: *reference* names an account of the configuration."""
     return f"swift+config://{reference}/{container}/{key}"

@@ -72,7 +72,7 @@ class Deletes:
         except InvalidTransition as error:
             raise Invalid(str(error)) from error
         try:
-            await self._delete(image)
+            await self._delete(image, context.token)
         except StatusConflict as conflict:
             if conflict.found in (None, DELETED):
                 raise ImageNotFound(image_id) from conflict
@@ -93,7 +93,7 @@ class Deletes:
         except StoreError:
             self._log.failure("image {image}: what was staged of it stays for now", image=image.id)
 
-    async def _delete(self, image: Image) -> None:
+    async def _delete(self, image: Image, token: str | None) -> None:
         if not image.locations:
             await self._images.delete(image, was=image.status, tell=self._events.image_deleted)
             return
@@ -113,14 +113,14 @@ class Deletes:
             reach("delete.claimed")
             if LOCK in image.properties:
                 await self._stop_readers(image.id)
-            await self._remove_data(image, claim)
+            await self._remove_data(image, claim, token)
             reach("delete.removed")
             await self._images.delete(image, was=image.status, release=claim, tell=self._events.image_deleted)
         reach("delete.done")
 
-    async def _remove_data(self, image: Image, claim: Claim) -> None:
+    async def _remove_data(self, image: Image, claim: Claim, token: str | None) -> None:
         try:
-            await self._recovery.remove_data(image)
+            await self._recovery.remove_data(image, token)
         except StoreError:  # the store refused, nothing is half done: the image stays as it is
             await self._claims.release(claim)
             raise

@@ -192,7 +192,7 @@ class Downloads:
             self._check_preferred(prefer)
         if not image.locations or image.status == IMPORTING:  # what is yet to be verified is nobody's
             raise NoData(f"Image {image_id} has no data")
-        copies = self._copies(image, known, prefer)
+        copies = self._copies(image, known, prefer, context.token)
         size = image.size if image.size is not None else await copies.find_size()
         return Download(image, size, copies, self._cache, self._events)
 
@@ -205,11 +205,13 @@ class Downloads:
             raise NoData(f"Image {image.id} has no data")
         return await self._copies(image, await self._audited.known(image.locations)).open(0, image.size)
 
-    def _copies(self, image: Image, known: Mapping[Any, Known], prefer: Sequence[str] = ()) -> Copies:
+    def _copies(
+        self, image: Image, known: Mapping[Any, Known], prefer: Sequence[str] = (), token: str | None = None
+    ) -> Copies:
         usable = [each for each in image.locations if each.id not in known or known[each.id].state != CORRUPT]
         locations = tuple(self._stores.by_weight(usable, prefer))
         sound = {location_id: what.since for location_id, what in known.items()}
-        return Copies(image, locations, self._stores, self._proofs, sound)
+        return Copies(image, locations, self._stores.acting_for(image.owner, token), self._proofs, sound)
 
     def _check_preferred(self, prefer: Sequence[str]) -> None:
         if not self._multiple:

@@ -102,7 +102,7 @@ class Recovery:
 
     async def _discard_data(self, claim: Claim) -> None:
         try:
-            store = self._stores.get(claim.store)
+            store = self._stores.acting_for(claim.owner).get(claim.store)
         except UnknownStore:
             self._log.warn(
                 "image {image}: store {store} is gone, its data stays", image=claim.image_id, store=claim.store
@@ -124,17 +124,18 @@ class Recovery:
         except StatusConflict:
             await self._claims.release(claim)
 
-    async def remove_data(self, image: Image) -> None:
-        """Delete every location's data (S-009): what is gone already is fine.
+    async def remove_data(self, image: Image, token: str | None = None) -> None:
+        """Delete every location's data (S-009): what is gone already is fine. *token* is that of who asks.
 
         :raises DataInUse, StoreUnavailable: and then the image stays.
         """
+        stores = self._stores.acting_for(image.owner, token)
         for location in image.locations:
-            await self._remove(image.id, location)
+            await self._remove(image.id, stores, location)
 
-    async def _remove(self, image_id: str, location: Location) -> None:
+    async def _remove(self, image_id: str, stores: Stores, location: Location) -> None:
         try:
-            store = self._stores.for_location(location)
+            store = stores.for_location(location)
             if not store.read_only:  # of those the service only forgets what it knew (S-039)
                 await store.delete(location.url)
         except (DataNotFound, UnknownStore) as gone:

@@ -23,6 +23,7 @@ from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
 from glancetx.streams import Discard, IObserver, Tap, Throttle
 from glancetx.transfer.examine import Comparison, Examiner
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
 
 Open = Callable[[], Awaitable[IBodyProducer]]
@@ -40,9 +41,11 @@ class Repairs:
         recovery: Recovery,
         hashing: Threads,
         throttle: Throttle,
+        readers: Readers,
         process: str,
         cache: ImageCache | None = None,
     ) -> None:
+        self._readers = readers
         self._copies, self._stores, self._recovery = copies, stores, recovery
         self._hashing, self._throttle, self._process = hashing, throttle, process
         self._cache = cache
@@ -78,9 +81,14 @@ class Repairs:
             source.stopProducing()
 
     async def _remake(self, copy: Copy, open_data: Open) -> bool:
-        store = self._stores.for_location(copy.location)
+        store = self._stores.acting_for(copy.owner).for_location(copy.location)
         claim = Claim(
-            id=uuid.uuid4().hex, kind=REPAIR, image_id=copy.image_id, store=store.identifier, process=self._process
+            id=uuid.uuid4().hex,
+            kind=REPAIR,
+            image_id=copy.image_id,
+            store=store.identifier,
+            process=self._process,
+            owner=copy.owner,
         )
         async with undone_by(self._recovery.give_up, claim):
             if not await self._copies.begin_repair(copy, claim):
@@ -92,6 +100,7 @@ class Repairs:
             stored = await self._write(copy, await open_data(), store, claim)
             reach("repair.stored")
             if await self._copies.end_repair(copy, claim, stored.url):
+                await self._readers.try_to_tell_of(copy.image_id)
                 return True
         await self._recovery.give_up(claim)  # the image was deleted meanwhile
         return False

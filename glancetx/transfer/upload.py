@@ -29,6 +29,7 @@ from glancetx.streams import Inspection, IObserver, SizeLimit, Tap
 from glancetx.streams.allowance import Allowance
 from glancetx.streams.announced import Announced
 from glancetx.streams.digests import Digests
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.signature import Signatures
 
@@ -58,6 +59,7 @@ class Uploads:
         settings: ImagesSettings,
         formats: FormatSettings,
         signatures: Signatures,
+        readers: Readers,
         process: str,
     ) -> None:
         self._reactor = reactor
@@ -72,6 +74,7 @@ class Uploads:
         self._settings = settings
         self._formats = formats
         self._signatures = signatures
+        self._readers = readers
         self._process = process
 
     async def upload(
@@ -100,7 +103,8 @@ class Uploads:
         if image.status == SAVING:
             raise StatusConflict(image_id, QUEUED, image.status)
         saving = image.to(SAVING)
-        store = self._stores.get(store_name) if store_name else self._stores.default
+        stores = self._stores.acting_for(image.owner, context.token)
+        store = stores.get(store_name) if store_name else stores.default
         source = body if size is None else Announced(body, size)
         claim = Claim(
             id=uuid.uuid4().hex,
@@ -117,6 +121,7 @@ class Uploads:
             reach("upload.saving")
             active = await self._move(saving, source, store, claim, checks)
         reach("upload.active")
+        await self._readers.try_to_tell(active, context.token)
         return active
 
     async def _checks(self, context: RequestContext, saving: Image, expected: Expectation) -> _Checks:

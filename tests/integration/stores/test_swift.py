@@ -21,6 +21,7 @@ from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.swift import SwiftStore
 from glancetx.stores.swift_sessions import SwiftSessions
+from glancetx.stores.swift_tenants import SwiftTenantStore
 from glancetx.testing.stores import CONTENT, StoreTests, keep, listed, new_attempt, new_id, read, the_reactor
 from tests.services.objects import SwiftServer
 
@@ -48,7 +49,8 @@ class Made:
         self.sessions = SwiftSessions(settings, reactor, ClientTlsSettings())
         retries = Retries(reactor, most=3, first=0.02)
         client = HttpClient(reactor, patience=patience)
-        self.store = SwiftStore(settings, self.sessions, client, retries, self.files, multiple=False)
+        kind = SwiftTenantStore if settings.multi_tenant else SwiftStore
+        self.store = kind(settings, self.sessions, client, retries, self.files, multiple=False)
 
     async def names(self) -> list[str]:
         """All objects of the store's containers."""

@@ -229,6 +229,7 @@ def test_vmware(tmp_path: Path) -> None:
 
 
 SWIFT = "[glance_store]\nstores = swift\ndefault_store = swift\n"
+SWIFT_V1 = "swift_store_auth_version = 1\nswift_store_auth_address = x\nswift_store_user = a:u\nswift_store_key = k"
 VMWARE = "[glance_store]\nstores = vmware\ndefault_store = vsphere\n"
 ACCOUNT = "vmware_server_host = h\nvmware_server_username = u\nvmware_server_password = p\n"
 
@@ -237,7 +238,12 @@ ACCOUNT = "vmware_server_host = h\nvmware_server_username = u\nvmware_server_pas
     ("text", "hint"),
     [
         (SWIFT, "swift_store_auth_address is not set"),
-        (SWIFT + "swift_store_multi_tenant = true", "multi_tenant is not supported"),
+        (SWIFT + "swift_store_multi_tenant = true", "swift_store_auth_address is not set"),
+        (
+            SWIFT + "swift_store_multi_tenant = true\nswift_store_config_file = a.conf",
+            "either swift_store_multi_tenant",
+        ),
+        (SWIFT + "swift_store_multi_tenant = true\n" + SWIFT_V1, "needs Keystone"),
         (SWIFT + "swift_store_auth_address = x\nswift_store_user = glance\nswift_store_key = k", "project:user"),
         (SWIFT + "swift_store_auth_address = x\nswift_store_auth_version = 2", "only 3 and 1"),
         (SWIFT + "swift_store_config_file = none.conf", "no such file"),
