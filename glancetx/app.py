@@ -70,6 +70,7 @@ from glancetx.services.pulse import Pulse
 from glancetx.services.reporter import Reporter
 from glancetx.transfer.delete import Deletes
 from glancetx.transfer.download import Downloads
+from glancetx.transfer.failover import Failover
 from glancetx.transfer.proof import Proofs
 from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
@@ -176,7 +177,9 @@ class ImageService(MultiService):
         copies = Copies(self._engine)
         through = self.cache if self.cache is not None and self.cache.settings.downloads else None
         proofs = Proofs(copies, self._hashing, enabled=settings.audit.verify_reads)
-        self.downloads = Downloads(copies, proofs, policy, self._stores, events, through, multiple=self._multiple)
+        self.downloads = Downloads(
+            copies, proofs, policy, self._stores, events, Failover(reactor), through, multiple=self._multiple
+        )
         if authenticator is None:
             self._identity = choose_identity(settings.access, policy, self._accounts, reactor)
         else:

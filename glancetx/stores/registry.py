@@ -85,8 +85,15 @@ class Stores:
         """Those of *locations* that such a store reads."""
         if not self._tenant_stores:
             return []
-        named = ((self._find(location), location) for location in locations)
+        named = ((self.name_of(location), location) for location in locations)
         return [(self._tenant_stores[name], each) for name, each in named if name in self._tenant_stores]
+
+    def name_of(self, location: Location) -> str | None:
+        """The id of the store `for_location` gives; None if there is none."""
+        try:
+            return self._identify(location)
+        except UnknownStore:
+            return None
 
     def by_weight(self, locations: Iterable[Location], prefer: Collection[str] = ()) -> list[Location]:
         """The locations in the order in which they are to be tried (S-006); those of no known store come last.
@@ -99,12 +106,6 @@ class Stores:
     def for_url(self, url: str) -> IStore:
         """As `for_location`, where nothing but the URL is known. :raises UnknownStore: if there is none."""
         return self._stores[self._identify_url(url)]
-
-    def _find(self, location: Location) -> str | None:
-        try:
-            return self._identify(location)
-        except UnknownStore:
-            return None
 
     def _rank(self, location: Location) -> tuple[bool, int]:
         try:

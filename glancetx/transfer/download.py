@@ -23,7 +23,6 @@ from glancetx.domain.copy import CORRUPT
 from glancetx.domain.errors import (
     DataNotFound,
     Forbidden,
-    ImageServiceError,
     Invalid,
     NoData,
     StoreError,
@@ -34,6 +33,7 @@ from glancetx.domain.status import DEACTIVATED, IMPORTING
 from glancetx.notifications.events import Events
 from glancetx.stores.registry import Stores
 from glancetx.streams import IFileSource
+from glancetx.transfer.failover import Candidate, Failover
 from glancetx.transfer.proof import Proofs
 from glancetx.transfer.relay import Relay
 
@@ -49,9 +49,10 @@ class Copies:
     _stores: Stores
     _proofs: Proofs
     _sound: Mapping[int, datetime]
+    _failover: Failover
 
     async def open(self, offset: int, length: int) -> IBodyProducer:
-        """A source of these bytes from the first copy that can be opened.
+        """A source of these bytes from the best copy that can be opened, or the next if it does not answer at once.
 
         The caller must start or stop it. A copy that is shorter than the image is not used. If the store breaks off in
         the middle, the next copy goes on where it ended. A source of the whole image fails before its end if the bytes
@@ -59,7 +60,7 @@ class Copies:
 
         :raises StoreError: what the last copy failed with.
         """
-        copies, used = deque(self._locations), list[Location]()
+        copies, used = self._candidates(), list[Location]()
         source = await self._open_next(copies, used, offset, length)
 
         async def reopen(delivered: int) -> IBodyProducer:
@@ -71,21 +72,27 @@ class Copies:
             return self._proofs.proven(self.image, source, used, self._sound)
         return source
 
+    def _candidates(self) -> deque[Candidate]:
+        named = (Candidate(location, self._stores.name_of(location) or "") for location in self._locations)
+        return deque(self._failover.order(named))
+
     async def _open_next(
-        self, copies: deque[Location], used: list[Location], offset: int, length: int
+        self, copies: deque[Candidate], used: list[Location], offset: int, length: int
     ) -> IBodyProducer:
-        """Take copies from the left until one can be opened, which is added to those *used*."""
-        failure: ImageServiceError = self._damaged() if not used and not copies else _no_more()
-        while copies:
-            location = copies.popleft()
+        """Open the first copy that can be opened, which is taken from *copies* and added to those *used*."""
+        if not copies:
+            raise _no_more() if used else self._damaged()
+
+        async def opening(candidate: Candidate) -> IBodyProducer:
             try:
-                source = await self._open(location, offset, length)
-                used.append(location)
-                return source
+                return await self._open(candidate.location, offset, length)
             except StoreError as error:
                 _log.warn("image {image}: a copy cannot be read: {error!r}", image=self.image.id, error=error)
-                failure = error
-        raise failure
+                raise
+
+        found, source = await self._failover.open(copies, opening)
+        used.append(found.location)
+        return source
 
     async def find_size(self) -> int:
         """What the best store says; only old databases leave it open.
@@ -165,6 +172,7 @@ class Downloads:
         policy: Policy,
         stores: Stores,
         events: Events,
+        failover: Failover,
         cache: ImageCache | None = None,
         *,
         multiple: bool,
@@ -175,6 +183,7 @@ class Downloads:
         self._policy = policy
         self._stores = stores
         self._events = events
+        self._failover = failover
 
     async def download(self, context: RequestContext, image_id: str, prefer: Sequence[str] = ()) -> Download:
         """What can be read of an image; copies in the stores of *prefer* first, then the heaviest first (A-111, A-112).
@@ -211,7 +220,8 @@ class Downloads:
         usable = [each for each in image.locations if each.id not in known or known[each.id].state != CORRUPT]
         locations = tuple(self._stores.by_weight(usable, prefer))
         sound = {location_id: what.since for location_id, what in known.items()}
-        return Copies(image, locations, self._stores.acting_for(image.owner, token), self._proofs, sound)
+        stores = self._stores.acting_for(image.owner, token)
+        return Copies(image, locations, stores, self._proofs, sound, self._failover)
 
     def _check_preferred(self, prefer: Sequence[str]) -> None:
         if not self._multiple:

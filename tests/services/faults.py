@@ -156,7 +156,7 @@ class _Front(Protocol):
     def _connected(self, back: Any) -> None:
         self.back = back
         back.front = self
-        if self not in self.faults.open:
+        if self._over or self not in self.faults.open:
             back.transport.abortConnection()
             return
         back.transport.registerProducer(self.transport, True)
