@@ -85,6 +85,17 @@ class Inspector:
                 settled = True
             if settled:
                 self._feeding.remove(parser)
+                self._forget(parser)
+
+    def _forget(self, parser: Any) -> None:
+        """Free what a parser keeps of content that is not of its format: 64 KiB, for some, until an upload ends."""
+        name = parser.NAME
+        if _matches(parser):
+            return
+        del self._parsers[name]
+        vars(parser).clear()  # its checks hold it in a circle, which the garbage collector may find late
+        if name == "vmdk":
+            self._head = b"-"  # only a VMDK's is looked at again
 
     def _judge(self, size: int) -> int | None:
         found = self._found()

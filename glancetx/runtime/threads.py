@@ -65,7 +65,7 @@ class Threads:
 
     def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
         self.name, self.size = name, size
-        self._reactor = reactor
+        self._reactor: Any = reactor
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._exits: list[Deferred[None]] = []
@@ -76,6 +76,10 @@ class Threads:
     def working(self) -> int:
         """How many threads are busy."""
         return min(self._open, self.size)
+
+    def seconds(self) -> float:
+        """The time of the reactor that hears from the threads."""
+        return float(self._reactor.seconds())
 
     @property
     def waiting(self) -> int:

@@ -12,24 +12,29 @@ from zope.interface import implementer
 
 from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import ImageTooLarge
-from glancetx.formats.inspector import Inspector
+from glancetx.formats.inspector import PIECE, Inspector
 from glancetx.runtime.threads import Threads
 from glancetx.streams.interfaces import IObserver
 from glancetx.streams.sinks import CHUNK_COST
 
 HOP: Final = 256 * 1024  # bytes worth a thread hop
 BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
+SLOW: Final = 0.1  # seconds without a byte, after which a transfer is slow
+SMALL: Final = 32 * 1024  # bytes whose digest takes no longer than a hop
 
 
 @implementer(IObserver)
 class Follower:
-    """Calls *work* with the bytes, in order and some at a time, always in a thread of *threads*.
+    """Calls *work* with the bytes, in order and some at a time, in a thread of *threads*.
 
-    Bytes are gathered until a hop is worth while. What *work* raises comes out of the next `observe` or of `finish`.
+    Bytes are gathered until a hop is worth while: *hop* of them. There may be many slow transfers, so little of one of
+    them, *small* bytes at most, is worked on where it comes, with what waits since before. What *work* raises comes out
+    of this or the next `observe`, or of `finish`.
     """
 
-    def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP) -> None:
-        self._threads, self._work, self._hop = threads, work, hop
+    def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP, small: int = 0) -> None:
+        self._threads, self._work, self._hop, self._small = threads, work, hop, small
+        self._last = 0.0  # when bytes came
         self._chunks: list[bytes] = []
         self._size = 0
         self._step: Deferred[None] | None = None  # the call under way
@@ -42,7 +47,10 @@ class Follower:
             raise self._error
         self._chunks.append(chunk)
         self._size += len(chunk) + CHUNK_COST
-        if self._size >= self._hop and self._step is None:
+        if self._is_slow() and self._size <= self._small and self._step is None:
+            chunks, self._chunks, self._size = self._chunks, [], 0
+            self._work(chunks)
+        elif self._size >= self._hop and self._step is None:
             self._take_step()
         if self._size < BEHIND or self._caught_up is not None:
             return None
@@ -56,6 +64,10 @@ class Follower:
         await self._finished
         if self._error is not None:
             raise self._error
+
+    def _is_slow(self) -> bool:
+        last, self._last = self._last, self._threads.seconds()
+        return self._last - last > SLOW
 
     def _take_step(self) -> None:
         chunks, self._chunks, self._size = self._chunks, [], 0
@@ -84,13 +96,15 @@ class Follower:
 
 @implementer(IObserver)
 class Digest:
-    """The digest of all bytes: *hexdigest*, once finished. Computed in *threads*, where hashlib holds no lock."""
+    """The digest of all bytes: *hexdigest*, once finished. Computed in *threads*, where hashlib holds no lock; but a
+    little of a slow transfer where it comes.
+    """
 
     def __init__(self, algorithm: str, threads: Threads) -> None:
         self.algorithm = algorithm
         self.hexdigest = ""
         self._hash = hashlib.new(algorithm, usedforsecurity=False)
-        self._follower = Follower(threads, self._update)
+        self._follower = Follower(threads, self._update, small=SMALL)
 
     def observe(self, chunk: bytes) -> Deferred[None] | None:
         return self._follower.observe(chunk)
@@ -140,7 +154,7 @@ class Inspection:
         self._size = 0
         self._inspector = Inspector(disk_format, container_format, settings)
         self._threads = threads
-        self._follower = None if threads is None else Follower(threads, self._inspector.feed)
+        self._follower = None if threads is None else Follower(threads, self._inspector.feed, PIECE)
 
     def observe(self, chunk: bytes) -> Deferred[None] | None:
         self._size += len(chunk)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -15,7 +17,7 @@ from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import FormatMismatch, LimitExceeded
 from glancetx.runtime.threads import Threads
 from glancetx.streams import Digest, Inspection, SizeLimit, Tap
-from glancetx.streams.observers import BEHIND, HOP, Follower
+from glancetx.streams.observers import BEHIND, HOP, SLOW, SMALL, Follower
 from glancetx.testing.fakes import Recorder, ScriptedSource, until
 
 CONTENT = os.urandom(1024 * 1024 + 3)
@@ -164,3 +166,66 @@ async def test_inspection_leaves_containers_alone(threads: Threads) -> None:
     found = Inspection("qcow2", "ova", FormatSettings(), threads)
     await Recorder().receive(Tap(ScriptedSource(*PIECES), found))
     assert found.virtual_size is None
+
+
+class Timed:
+    """The reactor, but it is as late as *now* says."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.callFromThread, self.now = reactor.callFromThread, 0.0
+
+    def seconds(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def timed(clock: Any) -> Timed:
+    return Timed(clock)
+
+
+@pytest.fixture
+def timed_threads(timed: Any) -> Iterator[Threads]:
+    pool = Threads(timed, "timed", 2)
+    pool.start()
+    yield pool
+    pytest_twisted.blockon(Deferred.fromCoroutine(pool.stop()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_little_of_a_slow_transfer_is_not_kept(timed: Timed, timed_threads: Threads) -> None:
+    """It is worked on where it comes, with what waits since before; more of it goes to a thread as ever."""
+    seen: list[tuple[int, bool]] = []
+
+    def work(chunks: list[bytes]) -> None:
+        seen.append((sum(map(len, chunks)), threading.current_thread() is threading.main_thread()))
+
+    follower = Follower(timed_threads, work, small=SMALL)
+    for seconds, size in ((2 * SLOW, 5), (SLOW / 2, 6), (2 * SLOW, 7), (SLOW / 2, SMALL), (2 * SLOW, 1), (2 * SLOW, 1)):
+        timed.now += seconds
+        assert follower.observe(bytes(size)) is None
+    await follower.finish()
+    assert seen == [(5, True), (13, True), (SMALL + 2, False)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_work_on_little_may_fail(threads: Threads) -> None:
+    """Then that is the end, as anywhere else."""
+
+    def work(chunks: list[bytes]) -> None:
+        raise FormatMismatch("no")
+
+    follower = Follower(threads, work, small=SMALL)
+    with pytest.raises(FormatMismatch):
+        follower.observe(b"x")
+
+
+@pytest_twisted.ensureDeferred
+async def test_digest_of_a_transfer_that_is_slow_now_and_then(timed: Timed, timed_threads: Threads) -> None:
+    """Wherever they are computed, all bytes count, in their order."""
+    digest = Digest("sha512", timed_threads)
+    for number, start in enumerate(range(0, len(CONTENT), 9000)):
+        timed.now += 1 if number % 40 < 5 else 0
+        if (behind := digest.observe(CONTENT[start : start + 9000])) is not None:
+            await behind
+    await digest.finish()
+    assert digest.hexdigest == hashlib.sha512(CONTENT).hexdigest()
