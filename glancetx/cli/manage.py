@@ -28,7 +28,7 @@ from glancetx.cli.work import run
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
-from glancetx.db.migrations import Need, look, prepare
+from glancetx.db.migrations import Need, look, mark, prepare
 from glancetx.db.schema import GLANCE_HEAD
 from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
 
@@ -121,6 +121,15 @@ def version(settings: DatabaseSettings) -> None:
     click.echo(f"glancetx: {', '.join(found.own or ()) or 'none'}")
 
 
+@db.command("version_control")
+@version_option
+@on_database
+def version_control(settings: DatabaseSettings) -> None:
+    """Say that Glance's tables are at the revision that is used here, if they are and the database does not say so."""
+    transact(settings, mark)
+    click.echo(f"Placed database under migration control at revision: {GLANCE_HEAD}")
+
+
 @db.command()
 @click.pass_context
 @on_database
@@ -144,6 +153,7 @@ for name, command in (("db_sync", sync), ("db_upgrade", sync), ("db_expand", syn
     add_alias(name, command)
 add_alias("db_contract", contract)
 add_alias("db_version", version)
+add_alias("db_version_control", version_control)
 add_alias("db_check", check)
 add_alias("db_unload_metadefs", unload_metadefs)
 for command in (load_metadefs, unload_metadefs, export_metadefs, purge, purge_images_table):

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import Path
 
 from attrs import frozen
-from sqlalchemy import Connection, String, column, insert, inspect, select, table
+from sqlalchemy import Connection, String, column, delete, insert, inspect, select, table
 from sqlalchemy.schema import CreateTable
 
 from glancetx.db import schema
@@ -102,6 +102,23 @@ def prepare(connection: Connection) -> Revisions:
             )
         _upgrade_own(connection, found.own or ())
     return found
+
+
+def mark(connection: Connection) -> None:
+    """Write Glance's revision into a database that has the tables of it, but says nothing, or something else.
+
+    :raises ConfigurationError: if a table or a column is not there: it is not at that revision.
+    """
+    with lock_schema(connection):
+        found = inspect(connection)
+        names = set(found.get_table_names())
+        for each in schema.metadata.sorted_tables:
+            columns = {column["name"] for column in found.get_columns(each.name)} if each.name in names else set()
+            if each is not alembic_version and not columns.issuperset(each.columns.keys()):
+                raise ConfigurationError(f"The table {each.name} is not that of Glance's revision {GLANCE_HEAD}")
+        alembic_version.create(connection, checkfirst=True)
+        connection.execute(delete(alembic_version))
+        connection.execute(insert(alembic_version).values(version_num=GLANCE_HEAD))
 
 
 def _create(connection: Connection) -> None:

@@ -58,6 +58,21 @@ def test_version(run: Run, name: list[str]) -> None:
     assert run(*name).output.splitlines() == ["2024_1_contract01", f"glancetx: {OWN_HEAD}"]
 
 
+@pytest.mark.parametrize("name", [["db", "version_control"], ["db_version_control"]])
+@pytest.mark.parametrize("lost", ["DROP TABLE alembic_version", "UPDATE alembic_version SET version_num = 'liberty'"])
+def test_version_control(run: Run, database: DatabaseSettings, name: list[str], lost: str) -> None:
+    """A database that has lost its revision is given it; one whose tables are others' is not."""
+    run("db", "sync")
+    transact(database, execute, lost)
+    assert run("db", "check").exit_code != 0
+    assert run(*name).exit_code == 0
+    assert run("db", "check").exit_code == 0
+    transact(database, execute, "ALTER TABLE tasks DROP COLUMN request_id")
+    refused = run(*name)
+    assert (refused.exit_code, refused.output.count("\n")) == (1, 1)
+    assert "tasks" in refused.output
+
+
 @pytest.mark.parametrize(("revision", "status"), [("2023_1_contract01", 3), ("2024_1_expand01", 5)])
 def test_check_old(run: Run, database: DatabaseSettings, revision: str, status: int) -> None:
     """The exit status of a check tells what is missing (D-008)."""
