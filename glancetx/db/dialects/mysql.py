@@ -15,6 +15,8 @@ CONNECT_TIMEOUT: Final = 5
 """Seconds for a connection to open, unless the URL says otherwise."""
 LOCK_TIMEOUT: Final = 10
 """Seconds a statement waits for the row lock of another transaction; the server's own default is 50."""
+IDLE_TIMEOUT: Final = 5
+"""Seconds after which MariaDB ends a transaction in which nothing comes: a frozen process would keep rows locked."""
 
 COLLISIONS: Final = frozenset({1020, 1205, 1213})
 """Changed since it was read (MariaDB), lock wait timeout, deadlock; the last is also what Galera says of a conflict."""
@@ -69,6 +71,8 @@ def session(version: str, settings: DatabaseSettings) -> list[str]:
     # It reads all rows that are not deleted, to see which of them are among the few of an image.
     words.append("optimizer_switch = 'index_merge_intersection=off'")
     words.append(f"group_concat_max_len = {2**30}")  # what is aggregated is cut there
+    if mariadb:
+        words.append(f"idle_transaction_timeout = {IDLE_TIMEOUT}")
     if settings.wsrep_sync_wait is not None:
         words.append(f"wsrep_sync_wait = {int(settings.wsrep_sync_wait)}")
     return words

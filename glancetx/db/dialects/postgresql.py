@@ -20,6 +20,8 @@ OPTIONS: Final = {
 """libpq's parameters, unless the URL says otherwise."""
 LOCK_TIMEOUT: Final = 10
 """Seconds a statement waits for the row lock of another transaction; the server's own default is for ever."""
+IDLE_TIMEOUT: Final = 5
+"""Seconds after which a transaction in which nothing comes is ended: the process may be frozen, with rows locked."""
 
 COLLISIONS: Final = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock timeout."""
@@ -47,7 +49,9 @@ def _engine(url: URL, level: Any) -> Engine:
 
     @event.listens_for(engine, "connect", insert=True)
     def connect(connection: Any, record: Any) -> None:
-        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")  # poolers such as PgBouncer know no libpq options
+        # Not as libpq's options, which poolers such as PgBouncer do not know.
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s'")
         connection.commit()
 
     return engine
@@ -72,5 +76,5 @@ def classify(error: Any) -> Fault | None:
 
 
 def _is_lost(state: str | None) -> bool:
-    """Connection errors, and an operator who ends the session or the server (57P01 to 57P05)."""
-    return state is not None and (state.startswith(("08", "57P0")))
+    """Connection errors, an operator who ends the session or the server (57P01 to 57P05), and the idle timeout."""
+    return state is not None and state.startswith(("08", "57P0", "25P03"))

@@ -285,6 +285,33 @@ async def test_lock_timeout(engine: Engine, server: DatabaseServer) -> None:
     await holding
 
 
+@pytest_twisted.ensureDeferred
+async def test_frozen_process(engine: Engine, server: DatabaseServer) -> None:
+    """The row locks of a process that is frozen in its transaction do not last; if it wakes up, it begins anew."""
+    mariadb = isinstance(server, MariaDb)
+    option = "idle_transaction_timeout" if mariadb else "idle_in_transaction_session_timeout"
+    awake = threading.Event()
+    usual, runs = list[str](), itertools.count()
+
+    def frozen(connection: Connection) -> int:
+        usual.append(str(connection.execute(text(f"SELECT @@{option}" if mariadb else f"SHOW {option}")).scalar()))
+        connection.execute(text(f"SET SESSION {option} = {1 if mariadb else 1000}"))
+        touch(connection, ONE)
+        if (run := next(runs)) == 0:
+            assert awake.wait(PATIENCE)
+        touch(connection, TWO)
+        return run
+
+    for name in (ONE, TWO):
+        await engine.interact(add_type, name)
+    sleeper = ensureDeferred(engine.interact(frozen))
+    await wait(lambda: usual)
+    await engine.interact(touch, ONE)
+    awake.set()
+    assert await sleeper == 1
+    assert usual[0] in ("5", "5s")
+
+
 @pytest.fixture
 def cutter(server: Any) -> Cutter:
     return Cutter(server.port)
