@@ -59,7 +59,7 @@ def default_files() -> list[Path]:
 
 async def _scrub(service: ImageService) -> None:
     with shown(service.background.scrubber, "scrubber"):
-        gone = await service.background.scrubber.run_once()
+        gone = await service.background.scrubber.run_all()
     refused = service.background.scrubber.refused
     click.echo(f"{gone} images scrubbed" + (f", {refused} stay for the next time" if refused else ""))
     if refused:

@@ -43,7 +43,7 @@ REFRESH: Final = 0.5
 @click.argument("work", type=click.Choice(WORKS))
 @click.pass_context
 def run(context: click.Context, work: str) -> None:
-    """Have a background service do its work once, and wait for it.
+    """Have a background service do all that it has to do now, and wait for it.
 
     Nothing goes wrong if the service does the same at the same time.
     """

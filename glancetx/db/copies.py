@@ -8,7 +8,20 @@ from datetime import datetime
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
@@ -40,16 +53,21 @@ class Copies:
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
 
-    async def enrol(self) -> int:
+    async def enrol(self, after: int = 0, count: int = 10_000) -> int:
         """Take note of new locations, as looked at when they were made, and forget those that are gone.
 
-        Returns how many are new.
+        Of *count* ids behind *after*, in their order. Returns the last one, for the next call; 0 if there are no more.
         """
-        return await self._engine.interact(_enrol)
+        return await self._engine.interact(_enrol_next, after, count)
 
     async def due(self, before: datetime, limit: int) -> list[Copy]:
-        """Copies nobody looked at since *before* (naive UTC), the longest ago first; *limit* of them at most."""
-        return await self._engine.read(_load, _select_copies().where(copies.c.audited_at < before).limit(limit))
+        """Copies nobody looked at since *before* (naive UTC), the longest ago first; *limit* of them at most.
+
+        None of images that somebody works on: what is found of them means nothing.
+        """
+        work = select(claims.c.id).where(claims.c.image_id == copies.c.image_id)
+        these = _select_copies().where(copies.c.audited_at < before, ~work.exists())
+        return await self._engine.read(_load, these.order_by(copies.c.audited_at, copies.c.location_id).limit(limit))
 
     async def in_state(self, *states: str, limit: int = 1000, after: Copy | None = None) -> list[Copy]:
         """Copies found so when last looked at, the longest ago first; only those that come *after* that one."""
@@ -61,7 +79,8 @@ class Copies:
 
     async def others(self, copy: Copy) -> list[Copy]:
         """The other copies of the same image, those last found sound first."""
-        found = await self._engine.read(_load, _select_copies().where(images.c.id == copy.image_id))
+        these = _select_copies().where(images.c.id == copy.image_id).order_by(copies.c.audited_at)
+        found = await self._engine.read(_load, these)
         return sorted((each for each in found if each.location.id != copy.location.id), key=lambda c: c.state != SOUND)
 
     async def known(self, locations: Iterable[Location]) -> dict[int, Known]:
@@ -89,16 +108,25 @@ class Copies:
         return await self._engine.read(count_states)
 
 
-def _enrol(connection: Connection) -> int:
+def _enrol_next(connection: Connection, after: int, count: int) -> int:
+    ids = select(image_locations.c.id).where(image_locations.c.id > after).order_by(image_locations.c.id)
+    last = connection.execute(ids.offset(count - 1).limit(1)).scalar()
+    upper = (lambda column: column <= last) if last is not None else (lambda column: true())
+    _enrol(connection, lambda column: and_(column > after, upper(column)))
+    return last or 0
+
+
+def _enrol(connection: Connection, among: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> None:
+    """Of the locations with such ids."""
     known = image_locations.outerjoin(copies, copies.c.location_id == image_locations.c.id)
     made = select(
         image_locations.c.id, image_locations.c.image_id, literal(UNKNOWN), image_locations.c.created_at
     ).select_from(known)
     new = made.where(copies.c.location_id.is_(None), alive(image_locations), image_locations.c.status == "active")
-    added = connection.execute(insert(copies).from_select(["location_id", "image_id", "state", "audited_at"], new))
+    new = new.where(among(image_locations.c.id))
+    connection.execute(insert(copies).from_select(["location_id", "image_id", "state", "audited_at"], new))
     present = select(image_locations.c.id).where(image_locations.c.id == copies.c.location_id, alive(image_locations))
-    connection.execute(delete(copies).where(~present.exists()))
-    return int(added.rowcount)
+    connection.execute(delete(copies).where(among(copies.c.location_id), ~present.exists()))
 
 
 def _select_copies() -> Select[Any]:
@@ -123,13 +151,13 @@ def _select_copies() -> Select[Any]:
         .select_from(there)
         .where(alive(image_locations), image_locations.c.status == "active")
         .where(alive(images), images.c.status.in_((ACTIVE, DEACTIVATED)))
-        .order_by(copies.c.audited_at, copies.c.location_id)
     )
 
 
 def load_in_state(connection: Connection, states: Sequence[str], limit: int, after: Copy | None = None) -> list[Copy]:
     """Within a transaction: as `Copies.in_state`."""
     query = _select_copies().where(copies.c.state.in_(states)).limit(limit)
+    query = query.order_by(copies.c.audited_at, copies.c.location_id)
     if after is not None:
         same = and_(copies.c.audited_at == after.audited_at, copies.c.location_id > (after.location.id or 0))
         query = query.where(or_(copies.c.audited_at > after.audited_at, same))
@@ -187,7 +215,7 @@ def _known(connection: Connection, locations: Iterable[Location]) -> dict[int, K
 
 
 def _doubt(connection: Connection, image_id: str, location_ids: Sequence[int], detail: str, now: datetime) -> None:
-    _enrol(connection)
+    _enrol(connection, lambda column: column.in_(location_ids))
     one = len(location_ids) == 1
     values = {"state": CORRUPT, "audited_at": now, "detail": detail} if one else {"audited_at": LONG_AGO}
     work = select(claims.c.id).where(claims.c.image_id == image_id)

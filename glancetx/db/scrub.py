@@ -37,9 +37,12 @@ class PendingDeletes:
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
 
-    async def due(self, age: float, limit: int) -> list[Doomed]:
-        """What was deleted *age* seconds ago or earlier; about *limit* locations, those of an image together."""
-        return await self._engine.read(_due, self._now(), timedelta(seconds=age), limit)
+    async def due(self, age: float, limit: int, after: str = "") -> list[Doomed]:
+        """What was deleted *age* seconds ago or earlier, of images behind *after* in the order of their ids.
+
+        At most *limit* locations, those of an image together; none if there are no more.
+        """
+        return await self._engine.read(_due, self._now(), timedelta(seconds=age), limit, after)
 
     async def begin(self, claim: Claim, doomed: Doomed) -> Doomed:
         """Note that data of the claim's image are being removed: what still waits of *doomed*, which is returned.
@@ -57,7 +60,7 @@ class PendingDeletes:
         return await self._engine.ensure(_end, claim, self._now())
 
 
-def _due(connection: Connection, now: datetime, age: timedelta, limit: int) -> list[Doomed]:
+def _due(connection: Connection, now: datetime, age: timedelta, limit: int, after: str) -> list[Doomed]:
     table = image_locations
     before = now - age
     waiting = or_(
@@ -66,7 +69,7 @@ def _due(connection: Connection, now: datetime, age: timedelta, limit: int) -> l
     )
     rows = connection.execute(
         select(table.c.image_id, table.c.id, table.c.value, table.c.meta_data)
-        .where(table.c.status == PENDING_DELETE, waiting)
+        .where(table.c.status == PENDING_DELETE, waiting, table.c.image_id > after)
         .order_by(table.c.image_id, table.c.id)
         .limit(limit)
     ).all()
@@ -74,7 +77,9 @@ def _due(connection: Connection, now: datetime, age: timedelta, limit: int) -> l
     for image_id, row_id, url, metadata in rows:
         location = Location(id=row_id, url=url, metadata=json.loads(metadata) if metadata else {})
         found.setdefault(image_id, []).append(location)
-    return [Doomed(image_id, tuple(locations)) for image_id, locations in found.items()]
+    doomed = [Doomed(image_id, tuple(locations)) for image_id, locations in found.items()]
+    whole = len(rows) < limit or len(doomed) == 1
+    return doomed if whole else doomed[:-1]  # the last one may have more locations, and comes again
 
 
 def _begin(connection: Connection, claim: Claim, doomed: Doomed) -> Doomed:

@@ -22,6 +22,12 @@ from glancetx.transfer.examine import Examiner
 INTERVAL: Final = 60.0
 BATCH: Final = 100
 """Copies looked up at a time."""
+SLICE: Final = 1000
+"""Copies looked at in one run; the next one goes on with those that wait longest."""
+BUDGET: Final = 60.0
+"""Seconds after which a run looks at no other copy."""
+ENROLLED: Final = 2000
+"""Locations that are compared, in one run, with the table of copies; the next run goes on behind them."""
 
 
 class Auditor(PeriodicService):
@@ -47,18 +53,36 @@ class Auditor(PeriodicService):
         self._examiner = Examiner(stores, hashing, self._throttle)
         self._now = now
         self._looking_at: Copy | None = None
+        self._enrolled = 0
+        self.more = False
         self.found: dict[str, int] = {}
 
     async def run_once(self) -> int:
-        """Look at all copies that are due; returns how many. Cancelling leaves the one under way as it was."""
-        await self._copies.enrol()
-        looked = 0
-        while batch := await self._copies.due(self._now() - self._period, BATCH):
+        """Look at copies that are due; returns how many. Cancelling leaves the one under way as it was.
+
+        *more* tells whether there are others.
+        """
+        self._enrolled = await self._copies.enrol(self._enrolled, ENROLLED)
+        latest, before = self._reactor.seconds() + BUDGET, self._now() - self._period
+        looked, batch = 0, await self._copies.due(before, BATCH)
+        while batch and looked < SLICE:
             for copy in batch:
+                if self._reactor.seconds() > latest:
+                    break
                 await self._audit(copy)
                 looked += 1
-            if len(batch) < BATCH:
-                break
+            else:
+                batch = await self._copies.due(before, BATCH) if len(batch) == BATCH else []
+                continue
+            break
+        self.more = bool(self._enrolled or (batch and self._period))  # without a period there always are
+        return looked
+
+    async def run_all(self) -> int:
+        """Look at all copies that are due."""
+        looked = await self.run_once()
+        while self.more:
+            looked += await self.run_once()
         return looked
 
     def status(self) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 T = TypeVar("T")
@@ -33,12 +32,11 @@ class PeriodicService(Service):
         self._log = Logger(namespace=type(self).__module__)
         self._reactor = reactor
         self._interval, self._at_once = interval, at_once
-        self._loop = LoopingCall(self._tick)
-        self._loop.clock = reactor
+        self._next: IDelayedCall | None = None
         self.permitted: Callable[[], bool] = always
         self._running: Deferred[Any] | None = None
         self._waiting: list[Deferred[None]] = []  # for the end of the run
-        self._again = False
+        self._active = self._again = False
         self._last_error: str | None = None
         self._runs = self._failures = 0
         self._last_run: float | None = None
@@ -68,24 +66,25 @@ class PeriodicService(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(self._interval, now=self._at_once).addErrback(
-            lambda failure: self._log.failure("loop ended", failure)
-        )
+        if self._at_once or self._active:
+            self.wake()
+        else:
+            self._next = self._reactor.callLater(self._until_next(self._reactor.seconds()), self.wake)
 
     def wake(self) -> None:
         """Run at once; if a run is under way, once more after it."""
         if not self.running:
             return
-        if self._running is not None:
+        if self._active:
             self._again = True
-        elif self._loop.running:
-            self._loop.stop()
-            self.startService()
+            return
+        self._forget_next()
+        ensureDeferred(self._run_as_wanted())
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
+        self._forget_next()
+        self._again = False
         return ensureDeferred(self._cancel_run())
 
     async def _cancel_run(self) -> None:
@@ -100,15 +99,26 @@ class PeriodicService(Service):
         """Do *work*, which is cancelled at its first step that is not permitted; what it undoes then is done."""
         return await _guarded(work, lambda: self.permitted())
 
-    def _tick(self) -> Deferred[None]:
-        self._loop.interval = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, no secret
-        return ensureDeferred(self._run_as_wanted())
-
     async def _run_as_wanted(self) -> None:
-        await self._run()
+        self._active = self._again = True
+        began = 0.0
         while self._again and self.running:
             self._again = False
+            began = self._reactor.seconds()
             await self._run()
+        self._active = False
+        if self.running:
+            self._next = self._reactor.callLater(self._until_next(began), self.wake)
+
+    def _until_next(self, began: float) -> float:
+        """Seconds until the next run; some even if the last one took longer than that."""
+        interval = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - jitter, no secret
+        return max(interval / 10, began + interval - self._reactor.seconds())
+
+    def _forget_next(self) -> None:
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = None
 
     async def _run(self) -> None:
         if not self.permitted():

@@ -14,6 +14,8 @@ from glancetx.transfer.scrub import Scrubs
 
 BATCH: Final = 1000
 """Locations looked up at a time."""
+BUDGET: Final = 60.0
+"""Seconds after which a run looks up no more; the next one goes on there."""
 
 
 class Scrubber(PeriodicService):
@@ -25,18 +27,32 @@ class Scrubber(PeriodicService):
     def __init__(self, reactor: IReactorTime, pending: PendingDeletes, scrubs: Scrubs, settings: ScrubSettings) -> None:
         super().__init__(reactor, max(1.0, settings.wakeup_time))
         self._pending, self._scrubs, self._settings = pending, scrubs, settings
+        self._after = ""  # the image that was tried last
+        self.more = False
         self.scrubbed = self.refused = 0
 
     async def run_once(self) -> int:
-        """Try everything that is due once; returns how many images are gone."""
-        gone, tried = 0, set[str]()
-        while True:
-            batch = await self._pending.due(self._settings.scrub_time, BATCH + len(tried))
-            fresh = [doomed for doomed in batch if doomed.image_id not in tried]
-            if not fresh:
-                return gone
-            tried.update(doomed.image_id for doomed in fresh)
-            gone += await self._scrub_all(fresh)
+        """Try once what is due, for a limited time; returns how many images are gone.
+
+        *more* tells whether the time was too short for all of it.
+        """
+        latest, gone = self._reactor.seconds() + BUDGET, 0
+        while batch := await self._pending.due(self._settings.scrub_time, BATCH, self._after):
+            if self._reactor.seconds() > latest:
+                break
+            gone += await self._scrub_all(batch)
+            self._after = batch[-1].image_id
+        self.more = bool(batch)
+        if not self.more:
+            self._after = ""
+        return gone
+
+    async def run_all(self) -> int:
+        """Try once all that is due."""
+        gone = await self.run_once()
+        while self.more:
+            gone += await self.run_once()
+        return gone
 
     async def _scrub_all(self, batch: list[Doomed]) -> int:
         at_once = DeferredSemaphore(self._settings.scrub_pool_size)
