@@ -193,7 +193,10 @@ def run(daemon: Daemon, server: MariaDb, load: Load, seconds: float, say: Callab
 
 def leftovers(daemon: Daemon, server: MariaDb) -> list[str]:
     """What is still under way, or lies about, though nobody wants anything any more."""
-    claims = server.run("SELECT kind, store, image_id FROM soak.glancetx_claims")
+    claims = server.run(
+        "SELECT c.kind, c.image_id, c.process, i.status, r.step, r.attempts, r.plan FROM soak.glancetx_claims c"
+        " JOIN soak.images i ON i.id = c.image_id LEFT JOIN soak.glancetx_imports r ON r.claim = c.id"
+    )
     busy = server.run(
         "SELECT status, COUNT(*) FROM soak.images WHERE status IN ('saving', 'importing') GROUP BY status"
     )
