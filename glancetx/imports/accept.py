@@ -15,7 +15,7 @@ from glancetx.db.imports import ImportRuns
 from glancetx.db.telling import Transaction
 from glancetx.domain.claim import IMPORT, Claim
 from glancetx.domain.context import RequestContext, service_context
-from glancetx.domain.errors import Conflict, Invalid, UrlRefused
+from glancetx.domain.errors import Conflict, Invalid, OutcomeUnknown, UrlRefused
 from glancetx.domain.image import Image
 from glancetx.domain.importing import (
     COPY_IMAGE,
@@ -185,7 +185,11 @@ class Imports:
         )
         limits = await self._limits.limits_of(image.owner)
         # Once it is in the database, somebody has to work on it: a client that leaves now must not keep us from it.
-        await Shielded(self._note_and_launch(context, image.status, task, run, claim, limits))
+        try:
+            await Shielded(self._note_and_launch(context, image.status, task, run, claim, limits))
+        except OutcomeUnknown:
+            await self._runner.disown(claim)
+            raise
 
     async def _note_and_launch(
         self, context: RequestContext, was: str, task: Task, run: ImportRun, claim: Claim, limits: Limits

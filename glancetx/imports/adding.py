@@ -17,7 +17,7 @@ from glancetx.db.telling import Transaction
 from glancetx.domain.claim import LOCATION as ADDING
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import Conflict, Forbidden, Invalid, UrlRefused
+from glancetx.domain.errors import Conflict, Forbidden, Invalid, OutcomeUnknown, UrlRefused
 from glancetx.domain.image import Image
 from glancetx.domain.importing import ImportPlan, ImportRun
 from glancetx.domain.status import QUEUED
@@ -135,7 +135,11 @@ class Additions:
         )
         run = ImportRun(task_id=task.id, image_id=image.id, claim=claim.id, host=self._process.host, plan=plan)
         # Once it is in the database, somebody has to work on it: a client that leaves now must not keep us from it.
-        await Shielded(self._note_and_launch(task, run, claim))
+        try:
+            await Shielded(self._note_and_launch(task, run, claim))
+        except OutcomeUnknown:
+            await self._runner.disown(claim)
+            raise
 
     async def _note_and_launch(self, task: Task, run: ImportRun, claim: Claim) -> None:
         def tell(transaction: Transaction, _: Image) -> None:

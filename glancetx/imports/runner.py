@@ -8,6 +8,7 @@ the transaction that ends the claim stays.
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 from attrs import evolve
@@ -19,7 +20,7 @@ from twisted.logger import Logger
 from glancetx.db.claims import Claims, Process
 from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import Claim
-from glancetx.domain.errors import ImportLost
+from glancetx.domain.errors import DatabaseUnavailable, ImportLost, OutcomeUnknown
 from glancetx.domain.importing import GLANCE_DOWNLOAD, WEB_DOWNLOAD, ImportRun
 from glancetx.imports.work import Work
 from glancetx.runtime.failpoints import reach
@@ -110,11 +111,20 @@ class ImportRunner:
         reserved = 0 if anew else orphan.reserved  # it is going to reserve what it fetches
         claim = evolve(orphan, id=uuid.uuid4().hex, process=self._process.id, reserved=reserved)
         leftovers = self._importer.leftovers(run, orphan)
-        taken = await self._runs.take_over(orphan, claim, leftovers)
+        try:
+            taken = await self._runs.take_over(orphan, claim, leftovers)
+        except OutcomeUnknown:
+            await self.disown(claim)
+            raise
         if taken is None:
             return
         reach("import.taken")
         self.launch(taken, claim)
+
+    async def disown(self, claim: Claim) -> None:
+        """Leave to whoever looks for orphans a claim that may have been noted as ours, though we do not work on it."""
+        with suppress(DatabaseUnavailable):  # then it is done when the database is there again
+            await self._claims.abandon(claim)
 
     async def stop(self) -> None:
         """Stop all imports, so that other processes, or the next start, go on with them. Fires when all have ended."""

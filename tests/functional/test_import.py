@@ -18,7 +18,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
 from glancetx.config.settings import FilesystemSettings, ImagesSettings, ImportSettings, StoresSettings
-from glancetx.domain.errors import StoreFull
+from glancetx.db.engine import Engine
+from glancetx.domain.errors import OutcomeUnknown, StoreFull
 from glancetx.domain.image import Image
 from glancetx.domain.limits import Limits
 from glancetx.interfaces import IImportStep, ILimits, ImportJob, INotifier, IStore, StepDone, Stored
@@ -622,3 +623,25 @@ async def test_step_again(start: Started, tmp_path: Path) -> None:
     assert (len(once.tries), len(held.tries)) == (1, 2)
     assert [job.claim.id for job in held.tries] != [held.tries[0].claim.id] * 2
     assert {job.path for job in held.tries} == {tmp_path / "staging" / f"{image_id}.doubling"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_nobody_knows_whether_it_has_begun(
+    start: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the database is lost while an import is noted, the client is told so; and if it was noted, it is done."""
+    api = await start(settings_in(tmp_path))
+    image_id = await api.create()
+    assert (await stage(api, image_id)).status == 204
+    engine = api.service._engine
+
+    async def lost(function: Any, *args: Any, **named: Any) -> Any:
+        await Engine.interact(engine, function, *args, **named)
+        raise OutcomeUnknown
+
+    monkeypatch.setattr(api.service.imports._runs._engine, "interact", lost)
+    assert (await start_import(api, image_id)).status == 503
+    monkeypatch.undo()
+    await api.service.background.reaper.run_once()
+    assert (await ended(api, image_id))["status"] == "success"
+    assert (await api.show(image_id))["status"] == "active"
