@@ -48,12 +48,12 @@ def doubled(entries: Sequence[Entry], service: str) -> list[str]:
     for entry in entries:
         if entry.service != service:
             continue
-        if entry.pid in overtaken and entry.what != "cancelled":
+        if entry.pid in overtaken and entry.what not in ("cancelled", "failed"):
             found.append(f"{entry} after another one began")
         if entry.what == "begin":
             overtaken |= running - {entry.pid}
             running.add(entry.pid)
-        elif entry.what in ("end", "cancelled"):
+        elif entry.what in ("end", "cancelled", "failed"):
             running.discard(entry.pid)
             overtaken.discard(entry.pid)
     return found

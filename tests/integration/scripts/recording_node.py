@@ -41,6 +41,9 @@ def recorded(kind: Any) -> None:
         except CancelledError:
             note(self, "cancelled")
             raise
+        except Exception:  # of the database; the next run tries again
+            note(self, "failed")
+            raise
         note(self, "end")
         return done
 
