@@ -26,7 +26,7 @@ from glancetx.transfer.spread import spread
 class Filled:
     """What an image is to be when its data is in the stores; *failed* names the stores which do not have it.
 
-    Of copies to more stores only that is known.
+    Of copies to more stores only that is known, unless nobody had hashed the image before.
     """
 
     stored: Mapping[str, Stored]
@@ -41,16 +41,17 @@ class Filled:
         """*image* as it is when the import has succeeded."""
         copies = tuple(Location(url=each.url, metadata=each.metadata) for each in self.stored.values())
         image = ended(evolve(image, locations=image.locations + copies), plan, self.failed)
-        if plan.method == COPY_IMAGE:
+        if plan.method == COPY_IMAGE and (image.os_hash_value or not self.os_hash_value):
             return image
-        return evolve(
+        image = evolve(
             image,
             size=self.size,
             virtual_size=self.virtual_size,
             checksum=self.checksum,
             os_hash_algo=self.os_hash_algo,
             os_hash_value=self.os_hash_value,
-        ).to(ACTIVE)
+        )
+        return image if plan.method == COPY_IMAGE else image.to(ACTIVE)
 
 
 class Filler:
@@ -78,9 +79,11 @@ class Filler:
         :raises SpreadFailed: if the content is not what the image or the request says it is, or it cannot be stored,
             or not in all stores that must have it.
         """
-        if work.run.plan.method == COPY_IMAGE:
+        if work.run.plan.method == COPY_IMAGE and image.os_hash_value:
             return await self._copy(image, source, stores, work)
         expected = ANYTHING if self._verified else Expectation(work.run.plan.digests.items())
+        if work.run.plan.method == COPY_IMAGE:  # of data that lay somewhere, and was never read by us
+            expected = Expectation([*known_digests(image), *work.run.plan.digests.items()])
         digests = Digests(self._hashing, ("md5", self._algorithm), expected)
         found = Inspection(image.disk_format, image.container_format, self._formats, self._hashing)
         tapped = Tap(source, Counted(work), found, *digests.observers, *self._signature(image, work.run.plan))

@@ -71,7 +71,7 @@ class Locations:
         """Where the data lies, for services of the cloud (A-191). :raises ImageNotFound, Forbidden: for others."""
         image = await self._images.get(context, image_id)
         self._policy.check_image("fetch_image_location", context, image)
-        return [*self._showing.to(context, image).locations]
+        return [*self._stores.by_weight(self._showing.to(context, image).locations)]
 
     async def remove_from_store(self, context: RequestContext, store: str, image_id: str) -> None:
         """Delete the copy that is in *store* (A-180), the first one if there are several.
@@ -80,7 +80,7 @@ class Locations:
         :raises Conflict, Forbidden: as A-180 lists them.
         """
         if not self._multiple:
-            raise NotFound("Multi backend is not supported at this site.")
+            raise NotFound("The resource could not be found.")
         if store not in self._stores.identifiers:
             raise Conflict(f"The selected store {store} is not available on this node.")
         image = await self._images.get(context, image_id)
@@ -92,7 +92,7 @@ class Locations:
             raise Forbidden(ONLY_STORE)
         here = [location for location in image.locations if location.metadata.get("store") == store]
         if not here:
-            raise NotFound(f"Image {image_id} is not stored on store {store}.")
+            raise NotFound(f"Image {image_id} is not stored in store {store}.")
         await self.remove(image, here[:1], context.token)
 
     async def change(self, context: RequestContext, image: Image, change: Change) -> Image:
@@ -106,7 +106,7 @@ class Locations:
         self._policy.check_image(rule, context, image)
         self._check_changeable(image, change.operation)
         if change.operation == "remove":
-            return _without(image, change.path[1])
+            return self._without(image, change.path[1])
         if change.operation == "replace":
             return await self._replaced(image, change.value)
         return await self._added(image, change.path[1], change.value)
@@ -197,6 +197,19 @@ class Locations:
                 f"Attempted: {number}, Maximum: {limit}"
             )
 
+    def _without(self, image: Image, place: str) -> Image:
+        """*image* without the location at *place* in the list that clients are shown, where the best one is first.
+
+        :raises Invalid, AttributeForbidden: if there is none, or no other.
+        """
+        places = self._stores.by_weight(image.locations)
+        if len(places) == 1:
+            raise AttributeForbidden("Cannot remove last location in the image.")
+        if not re.fullmatch(r"[0-9]{1,9}", place) or int(place) >= len(places):
+            raise Invalid("Invalid position for removing a location.")
+        gone = places[int(place)]
+        return evolve(image, locations=tuple(each for each in image.locations if each is not gone))
+
     def _with_hashes(self, image: Image, values: Sequence[Mapping[str, Any]]) -> Image:
         """*image* with the hashes that its new locations are said to have (A-075).
 
@@ -238,14 +251,3 @@ def _noted(location: Location, metadata: Mapping[str, Any]) -> Location:
     """*location* with other metadata; which store it is in stays."""
     store = {name: value for name, value in location.metadata.items() if name == "store"}
     return evolve(location, metadata={**metadata, **store})
-
-
-def _without(image: Image, place: str) -> Image:
-    """*image* without the location at *place*. :raises Invalid, AttributeForbidden: if there is none, or no other."""
-    places = list(image.locations)
-    if len(places) == 1:
-        raise AttributeForbidden("Cannot remove last location in the image.")
-    if not re.fullmatch(r"[0-9]{1,9}", place) or int(place) >= len(places):
-        raise Invalid("Invalid position for removing a location.")
-    del places[int(place)]
-    return evolve(image, locations=tuple(places))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import singledispatch
-from typing import Any, Final
+from typing import Any
 
 from attrs import evolve, field, frozen
 
 from glancetx.access.policy import Policy
 from glancetx.config.store_settings import (
-    MIB,
     FilesystemSettings,
     HttpStoreSettings,
     OtherSettings,
@@ -24,8 +23,6 @@ from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import NotFound
 from glancetx.interfaces import IStore
 from glancetx.stores.registry import Stores
-
-SWIFT_MB: Final = 1000 * 1024  # what glance_store calls a MB of Swift
 
 
 @frozen(kw_only=True)
@@ -117,8 +114,8 @@ def _(settings: RbdSettings) -> Mapping[str, Any]:
 @_properties.register
 def _(settings: S3Settings) -> Mapping[str, Any]:
     return {
-        "s3_store_large_object_size": settings.large_object_size // MIB,
-        "s3_store_large_object_chunk_size": settings.part_size // MIB,
+        "s3_store_large_object_size": settings.large_object_size,
+        "s3_store_large_object_chunk_size": settings.part_size,
         "s3_store_thread_pools": settings.most_parts,
     }
 
@@ -127,8 +124,8 @@ def _(settings: S3Settings) -> Mapping[str, Any]:
 def _(settings: SwiftSettings) -> Mapping[str, Any]:
     return {
         "container": settings.container,
-        "large_object_size": settings.large_object_size // SWIFT_MB,
-        "large_object_chunk_size": settings.segment_size // SWIFT_MB,
+        "large_object_size": settings.large_object_size,
+        "large_object_chunk_size": settings.segment_size,
     }
 
 

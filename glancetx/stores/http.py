@@ -56,7 +56,7 @@ class HttpStore:
 
     async def add(self, image_id: str, body: IBodyProducer, attempt: str) -> Stored:
         body.stopProducing()
-        raise StoreReadOnly(f"Adding images to this store is not supported: {self.identifier}")
+        raise StoreReadOnly("Error in store configuration. Adding images to store is disabled.")
 
     async def get(self, url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
         asked = None if offset == 0 and length is None else (offset, length)

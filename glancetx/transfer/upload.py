@@ -98,13 +98,15 @@ class Uploads:
         :raises StoreError, ClientVanished: also after it.
         :raises ImageGone: if the image was deleted meanwhile.
         """
+        if store_name is not None:
+            self._stores.get(store_name)
         image = await self._images.get(context, image_id)
         self._policy.check_image("upload_image", context, image)
         if image.status == SAVING:
             raise StatusConflict(image_id, QUEUED, image.status)
         saving = image.to(SAVING)
         stores = self._stores.acting_for(image.owner, context.token)
-        store = stores.get(store_name) if store_name else stores.default
+        store = stores.default if store_name is None else stores.get(store_name)
         source = body if size is None else Announced(body, size)
         claim = Claim(
             id=uuid.uuid4().hex,

@@ -71,7 +71,7 @@ class ImageViews:
 
     def _add_locations(self, document: dict[str, Any], image: Image) -> None:
         if self._settings.show_multiple_locations:
-            document["locations"] = [location_view(each) for each in image.locations]
+            document["locations"] = [location_view(each) for each in self._by_weight(image.locations)]
         if self._settings.show_image_direct_url and image.locations:
             document["direct_url"] = self._by_weight(image.locations)[0].url
 

@@ -133,7 +133,7 @@ class Side:
 
     def __init__(self, port: int, folder: Path) -> None:
         self._port = port
-        self._names = {f"://127.0.0.1:{port}": "://SERVER", str(folder): "/FOLDER"}
+        self._names = {f"://127.0.0.1:{port}": "://SERVER", str(folder): "/FOLDER", f"of-{folder.name}": "of-SIDE"}
         self._kept = {"folder": str(folder)}
 
     def play(self, script: Iterable[Ask]) -> list[Reply]:
@@ -161,6 +161,8 @@ class Side:
             connection.endheaders(body)
             response = connection.getresponse()
             data = response.read()
+        except http.client.RemoteDisconnected:
+            return Reply(0, {}, "no answer")
         finally:
             connection.close()
         if response.headers.get("Content-Encoding") == "gzip":

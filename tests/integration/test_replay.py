@@ -57,11 +57,11 @@ Play = Callable[..., Coroutine[Any, Any, list[str]]]
 
 
 def prepare(folder: Path, options: str, files: Mapping[str, str]) -> str:
-    """Put *files* into the folder of one side; returns *options* with its name in them."""
+    """Put *files* into the folder of one side; returns *options* with its path, and which side it is, in them."""
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text.replace("{folder}", str(folder)))
-    return options.replace("{folder}", str(folder))
+    return options.replace("{folder}", str(folder)).replace("{side}", folder.name)
 
 
 @pytest.fixture(scope="session")

@@ -68,11 +68,11 @@ def test_stores() -> None:
 
 
 def test_locations_are_shown_only_if_asked_for() -> None:
-    """Each on its own option; the direct URL is that of the best copy."""
+    """Each on its own option, the best copy first; the direct URL is that one's."""
     assert views(show_image_direct_url=True).image(IMAGE)["direct_url"] == "file:///b"
     assert views(show_multiple_locations=True).image(IMAGE)["locations"] == [
-        {"url": "file:///a", "metadata": {"store": "fast"}},
         {"url": "file:///b", "metadata": {"store": "slow"}},
+        {"url": "file:///a", "metadata": {"store": "fast"}},
     ]
     assert "direct_url" not in views(show_image_direct_url=True).image(evolve(IMAGE, locations=()))
 

@@ -1,0 +1,207 @@
+"""Several kinds of stores: a directory, Swift, S3 and the web; chosen, read, filled, emptied and listed.
+
+Rows of the contract: S-001 to S-011, S-110; A-023, A-024, A-100 to A-112, A-131 to A-144, A-180, A-201, A-202, A-287.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.replaying import ADMIN, FRIEND, OWNER, STRANGER, Ask, image_id
+from tests.integration.scripts.imports import COPY, DIRECT, WEB, run, stage, wait
+from tests.integration.scripts.records import FORMATS, add, create, item, patch, remove, replace, upload
+from tests.running import DATA
+
+STORES = ("disk", "vault", "cloud")  # that can be written, the heaviest first; the default is the vault
+RESERVED = "Glance lets clients use its own stores"
+SERVED = dict.fromkeys(["status", "message", "content-range", "content-type", "content-md5"], "ranges are served")
+
+
+def into(number: int, store: str, data: bytes = b"some data", **more: str) -> Ask:
+    return upload(number, data, **{"X-Image-Meta-Store": store}, **more)
+
+
+def show(number: int, caller: str = OWNER, **more: Any) -> Ask:
+    return Ask("GET", item(number), caller=caller, **more)
+
+
+def read(number: int, query: str = "", caller: str = OWNER, differs: Any = None, **headers: str) -> Ask:
+    return Ask("GET", f"{item(number)}/file{query}", caller=caller, headers=headers, differs=differs or {})
+
+
+def drop(store: str, number: int, caller: str = ADMIN, differs: Any = None) -> Ask:
+    return Ask("DELETE", f"/v2/stores/{store}/{image_id(number)}", caller=caller, differs=differs or {})
+
+
+CHOOSING = [
+    *(create(number, **FORMATS) for number in range(1, 9)),
+    into(1, "disk"),
+    into(2, "vault"),
+    into(3, "cloud", b"x" * 2_048_000),
+    upload(4, b"where it always goes"),
+    into(5, "nowhere"),
+    into(5, "web"),
+    Ask(
+        "PUT",
+        f"{item(8)}/file",
+        body=b"x",
+        headers={"Content-Type": DATA, "X-Image-Meta-Store": "os_glance_staging_store"},
+        caller=OWNER,
+        differs=dict.fromkeys(["status", "message", "content-type"], RESERVED),
+    ),
+    into(5, "VAULT"),
+    into(5, ""),
+    into(99, "nowhere"),
+    show(5),
+    Ask("DELETE", item(8), caller=OWNER),
+    into(6, "cloud", b""),
+    into(1, "cloud"),
+    *(show(number) for number in range(1, 8)),
+    Ask("GET", "/v2/images", caller=OWNER),
+    *(read(number) for number in (1, 2, 3, 4, 6, 7)),
+    read(1, Range="bytes=2-4"),
+    read(2, Range="bytes=2-4", differs=SERVED),
+    read(3, Range="bytes=2047990-", differs=SERVED),
+    *(read(2, f"?prefer={names}") for names in ("vault", "disk,vault", "nowhere", "vault,nowhere", "web", "", ",")),
+    read(2, "?prefer=vault&prefer=cloud"),
+    read(2, "?prefer=vault", FRIEND),
+    Ask("DELETE", item(1), caller=STRANGER),
+    *(Ask("DELETE", item(number), caller=OWNER) for number in (1, 2, 3, 4, 6)),
+    read(3),
+    create(3, **FORMATS),
+]
+
+SEVERAL = [
+    create(20, **FORMATS),
+    stage(20),
+    run(20, {**DIRECT, "stores": list(STORES)}),
+    wait(20),
+    create(21, **FORMATS),
+    stage(21),
+    run(21, {**DIRECT, "all_stores": True}),
+    wait(21),
+    create(22, **FORMATS),
+    stage(22),
+    run(22, {**DIRECT, "stores": ["disk", "nowhere"]}),
+    run(22, {**DIRECT, "stores": ["disk"]}, X_Image_Meta_Store="disk"),
+    run(22, {**DIRECT, "all_stores": True, "stores": ["disk"]}),
+    show(22),
+    create(23, **FORMATS),
+    stage(23),
+    run(23, X_Image_Meta_Store="cloud"),
+    wait(23),
+    *(read(20, query) for query in ("", "?prefer=cloud", "?prefer=vault,disk", "?prefer=disk")),
+    read(20, Range="bytes=1-3"),
+    read(20, "?prefer=cloud", Range="bytes=1-3"),
+    run(23, {**COPY, "stores": ["cloud"]}),
+    run(23, {**COPY, "stores": ["web"]}),
+    run(23, {**COPY, "stores": ["disk"]}, caller=STRANGER),
+    Ask("POST", f"{item(23)}/import", {**COPY, "stores": ["disk"]}),
+    wait(23, stores="disk,cloud", os_glance_importing_to_stores=""),
+    Ask("POST", f"{item(23)}/import", {**COPY, "all_stores": True}),
+    wait(23, stores="disk,vault,cloud", os_glance_importing_to_stores=""),
+    Ask("POST", f"{item(23)}/import", {**COPY, "all_stores": True}),
+    read(23),
+    Ask("GET", f"{item(20)}/locations", caller=ADMIN),
+    Ask("GET", f"{item(20)}/locations", caller=OWNER),
+]
+
+EMPTYING = [
+    drop("disk", 20, OWNER),
+    drop("disk", 20, STRANGER),
+    drop("nowhere", 20),
+    drop("web", 20),
+    drop("os_glance_staging_store", 20, differs=dict.fromkeys(["status", "message"], RESERVED)),
+    drop("disk", 99),
+    drop("disk", 22),
+    drop("disk", 20),
+    drop("disk", 20),
+    show(20),
+    read(20),
+    drop("vault", 20),
+    drop("cloud", 20),
+    show(20),
+    drop("cloud", 20),
+    read(20),
+    Ask("POST", f"/v2/stores/disk/{image_id(20)}"),
+    Ask("DELETE", "/v2/stores/disk"),
+    Ask("GET", "/v2/stores"),
+    Ask("DELETE", item(20), caller=OWNER),
+    drop("cloud", 20),
+    Ask("DELETE", item(21), caller=OWNER),
+    Ask("DELETE", item(22), caller=OWNER),
+    Ask("DELETE", item(23), caller=OWNER),
+]
+
+INFO = [
+    Ask("GET", "/v2/info/stores", caller=OWNER),
+    Ask("GET", "/v2/info/stores/detail"),
+    Ask("GET", "/v2/info/stores/detail", caller=OWNER),
+    Ask("GET", "/v2/info/import", caller=OWNER),
+    Ask("GET", "/v2/info/usage", caller=OWNER),
+]
+
+
+def on_the_web(port: int) -> list[Ask]:
+    """Images whose data lies on a web server, alone and beside copies."""
+    page, missing = f"http://127.0.0.1:{port}/page", f"http://127.0.0.1:{port}/missing"
+    here = {"url": page, "metadata": {}}
+    return [
+        create(40, **FORMATS),
+        patch(40, add("/locations/-", {"url": missing, "metadata": {}})),
+        patch(40, add("/locations/-", here)),
+        show(40),
+        read(40),
+        read(40, "?prefer=web"),
+        read(40, differs={name: why for name, why in SERVED.items() if name != "content-md5"}, Range="bytes=5-9"),
+        drop("web", 40),
+        Ask("POST", f"{item(40)}/import", {**COPY, "stores": ["vault"]}),
+        Ask(
+            "GET",
+            item(40),
+            until={"stores": "vault,web", "os_glance_importing_to_stores": "", "os_glance_import_task": None},
+            caller=OWNER,
+        ),
+        read(40),
+        read(40, "?prefer=vault"),
+        drop("web", 40),
+        show(40),
+        patch(40, remove("/locations/0"), caller=ADMIN),
+        show(40),
+        create(41, **FORMATS),
+        patch(41, replace("/locations", [here])),
+        show(41),
+        Ask("DELETE", item(41), caller=OWNER),
+        create(42, **FORMATS),
+        run(42, {"method": {**WEB, "uri": page}, "stores": ["cloud", "disk"]}),
+        wait(42),
+        read(42),
+        Ask("DELETE", item(40), caller=OWNER),
+        Ask("DELETE", item(42), caller=OWNER),
+    ]
+
+
+SINGLE = [
+    create(1, **FORMATS),
+    into(1, "nowhere"),
+    show(1),
+    read(1),
+    read(1, "?prefer=s3"),
+    Ask("GET", "/v2/info/stores", caller=OWNER),
+    Ask("GET", "/v2/info/stores/detail"),
+    drop("s3", 1),
+    create(2, **FORMATS),
+    stage(2),
+    run(2, {**DIRECT, "stores": ["s3"]}),
+    wait(2),
+    create(3, **FORMATS),
+    stage(3),
+    run(3, {**DIRECT, "all_stores_must_succeed": False}),
+    run(3, {**DIRECT, "all_stores": True}),
+    wait(3),
+    run(3, {**COPY, "all_stores": True}),
+    show(3),
+    Ask("DELETE", item(1), caller=OWNER),
+    Ask("DELETE", item(2), caller=OWNER),
+    Ask("DELETE", item(3), caller=OWNER),
+]
