@@ -260,6 +260,7 @@ class ImageService(MultiService):
             self._staging,
             self._recovery,
             self._hashing,
+            events,
             settings.images,
             settings.imports.node_url,
             self._process.id,

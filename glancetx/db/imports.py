@@ -65,12 +65,12 @@ class ImportRuns:
         """
         return await self._engine.interact(_begin, was, task, run, claim, change, limits, self._now(), tell)
 
-    async def staged(self, claim: Claim, change: Change) -> Image:
+    async def staged(self, claim: Claim, change: Change, tell: Tell[Image] = nobody) -> Image:
         """The data of *claim* is staged: change the image, and drop the claim.
 
         :raises StatusConflict: if the claim is not ours any more, or the image gone; nothing is written then.
         """
-        return await self._engine.interact(_staged, claim, change)
+        return await self._engine.interact(_staged, claim, change, tell)
 
     async def of_claim(self, claim: Claim) -> ImportRun | None:
         """The import that goes on, or went on, under *claim*."""
@@ -232,11 +232,11 @@ def _break_lock(connection: Connection, task_id: str, now: datetime) -> None:
     change_task(connection, evolve(task, status=FAILURE, message="Expired: another import took the image over."))
 
 
-def _staged(connection: Connection, claim: Claim, change: Change) -> Image:
+def _staged(connection: Connection, claim: Claim, change: Change, tell: Tell[Image]) -> Image:
     image = _lock_row(connection, claim.image_id)
     if image is None or not drop_claim(connection, claim.id, claim.process):
         raise StatusConflict(claim.image_id, UPLOADING, None if image is None else image.status)
-    return save_image(connection, change(image), image.status, None, None)
+    return save_image(connection, change(image), image.status, None, None, tell=tell)
 
 
 def _of_claim(connection: Connection, claim_id: str) -> ImportRun | None:

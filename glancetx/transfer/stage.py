@@ -22,6 +22,7 @@ from glancetx.domain.image import Image
 from glancetx.domain.importing import STAGE_HOST
 from glancetx.domain.status import DELETED, QUEUED, UPLOADING
 from glancetx.interfaces import ILimits
+from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
@@ -48,6 +49,7 @@ class Stages:
         area: StagingArea,
         recovery: Recovery,
         hashing: Threads,
+        events: Events,
         settings: ImagesSettings,
         node_url: str | None,
         process: str,
@@ -61,6 +63,7 @@ class Stages:
         self._area = area
         self._recovery = recovery
         self._hashing = hashing
+        self._events = events
         self._settings = settings
         self._node_url = node_url
         self._process = process
@@ -111,7 +114,7 @@ class Stages:
         if size is not None and size > self._settings.image_size_cap:
             raise ImageTooLarge
         limits = await self._limits.limits_of(claim.owner)
-        await self._images.begin(uploading, QUEUED, claim, limits, size)
+        await self._images.begin(uploading, QUEUED, claim, limits, size, self._events.image_updated)
         if size is not None or limits.stage_total is None:
             return source
         return Tap(source, Allowance(self._reactor, partial(self._claims.reserve, claim, limits)))
@@ -120,7 +123,9 @@ class Stages:
         here = {} if self._node_url is None else {STAGE_HOST: self._node_url}
         try:
             return await self._runs.staged(
-                claim, lambda image: evolve(image, size=size, properties={**image.properties, **here})
+                claim,
+                lambda image: evolve(image, size=size, properties={**image.properties, **here}),
+                self._events.image_updated,
             )
         except StatusConflict as conflict:
             if conflict.found in (None, DELETED):

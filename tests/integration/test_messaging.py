@@ -34,7 +34,7 @@ OPTIONS = """
 [DEFAULT]
 default_publisher_id = image.test
 enabled_backends = fast:file
-enabled_import_methods = []
+enabled_import_methods = [glance-direct]
 user_storage_quota = 1000
 [glance_store]
 default_backend = fast
@@ -104,9 +104,11 @@ SCRIPT = [
     create(3, disk_format=None),
     upload(3, b"without a format"),
     upload(1, b"gone"),
+    create(4),
+    Ask("PUT", f"{image(4)}/stage", body=b"staged", caller=OWNER, headers={"Content-Type": DATA}),
     patch(3, {"op": "replace", "path": "/name", "value": "the last"}),
 ]
-TOLD = 28  # events of the script
+TOLD = 31  # events of the script
 
 
 class Both:
