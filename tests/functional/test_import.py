@@ -225,8 +225,8 @@ async def test_import(start: Started, tmp_path: Path) -> None:
     assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == CONTENT
     await nothing_staged(api)
     assert [event for event, _ in told.events if event != "image.send"] == [
-        "image.create", "task.create", "image.update", "task.run", "task.processing", "image.prepare",
-        "image.upload", "image.activate", "task.success",
+        "image.create", "image.update", "image.update", "task.create", "image.update", "task.run", "task.processing",
+        "image.prepare", "image.upload", "image.activate", "task.success",
     ]  # fmt: skip
 
 
