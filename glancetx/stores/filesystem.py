@@ -89,7 +89,7 @@ class FilesystemStore:
             await self._lookups.stop()
 
     async def add(self, image_id: str, body: IBodyProducer, attempt: str) -> Stored:
-        async with Intake(body) as intake:
+        async with Intake(body, seconds=self._threads.seconds) as intake:
             check_name(image_id)
             if len(self._folders.all) > 1 and image_id in self._adding:  # in one directory the final name decides
                 raise Conflict("The store is receiving data of this image already")

@@ -15,11 +15,10 @@ from glancetx.domain.errors import ImageTooLarge
 from glancetx.formats.inspector import PIECE, Inspector
 from glancetx.runtime.threads import Threads
 from glancetx.streams.interfaces import IObserver
-from glancetx.streams.sinks import CHUNK_COST
+from glancetx.streams.sinks import CHUNK_COST, SLOW
 
 HOP: Final = 256 * 1024  # bytes worth a thread hop
 BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
-SLOW: Final = 0.1  # seconds without a byte, after which a transfer is slow
 SMALL: Final = 32 * 1024  # bytes whose digest takes no longer than a hop
 
 

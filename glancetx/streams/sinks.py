@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from glancetx.domain.errors import LimitExceeded
 
 MIB: Final = 1024 * 1024
 CHUNK_COST: Final = 256  # counted for each chunk beside its bytes: a million chunks of one byte take more than 1 MiB
+SLOW: Final = 0.1  # seconds without a byte, after which a transfer is slow
+SLOW_BLOCK: Final = 8 * 1024  # bytes of one that are worth being taken
 
 
 @implementer(IConsumer)
@@ -23,10 +26,20 @@ class Intake:
 
     Entering starts the source; leaving, however it happens, stops it if it has not ended. At *most* waiting bytes it is
     paused, and resumed when they were taken; so while one block is being written the next one arrives.
+
+    With a clock, *seconds*, a slow source does not gather a whole block: there may be many of those.
     """
 
-    def __init__(self, source: IBodyProducer, block: int = MIB, most: int = 2 * MIB) -> None:
-        self._source = source
+    def __init__(
+        self,
+        source: IBodyProducer,
+        block: int = MIB,
+        most: int = 2 * MIB,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
+        self._source, self._seconds = source, seconds
+        self._last = 0.0  # when bytes came
+        self._enough = False  # to be taken, although it is no block
         self._block, self._most = block, most
         self._chunks: list[bytes] = []
         self._size = 0
@@ -51,12 +64,12 @@ class Intake:
 
         :raises Exception: what the source failed with, as soon as it has, even if chunks are left.
         """
-        while self._size < self._block and not self._ended:
+        while self._size < self._block and not self._enough and not self._ended:
             self._news = Deferred()
             await self._news
         if self._error is not None:
             raise self._error
-        chunks, self._chunks, self._size = self._chunks, [], 0
+        chunks, self._chunks, self._size, self._enough = self._chunks, [], 0, False
         if self._paused:
             self._paused = False
             self._source.resumeProducing()
@@ -70,8 +83,16 @@ class Intake:
         if self._size >= self._most and not self._paused:
             self._paused = True
             self._source.pauseProducing()
-        if self._size >= self._block:
+        if self._is_slow() and self._size >= SLOW_BLOCK:
+            self._enough = True
+        if self._enough or self._size >= self._block:
             self._tell()
+
+    def _is_slow(self) -> bool:
+        if self._seconds is None:
+            return False
+        last, self._last = self._last, self._seconds()
+        return self._last - last > SLOW
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Nothing: the source is known already."""

@@ -17,7 +17,8 @@ from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import FormatMismatch, LimitExceeded
 from glancetx.runtime.threads import Threads
 from glancetx.streams import Digest, Inspection, SizeLimit, Tap
-from glancetx.streams.observers import BEHIND, HOP, SLOW, SMALL, Follower
+from glancetx.streams.observers import BEHIND, HOP, SMALL, Follower
+from glancetx.streams.sinks import SLOW
 from glancetx.testing.fakes import Recorder, ScriptedSource, until
 
 CONTENT = os.urandom(1024 * 1024 + 3)

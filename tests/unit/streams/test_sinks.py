@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from glancetx.domain.errors import LimitExceeded
 from glancetx.streams import BytesSource, Intake, gather
+from glancetx.streams.sinks import SLOW, SLOW_BLOCK
 from glancetx.testing.fakes import ScriptedSource
 
 KIB = 1024
@@ -104,3 +106,37 @@ async def test_gather_has_a_limit() -> None:
     with pytest.raises(LimitExceeded):
         await gather(source, 10)
     assert source.stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_little_of_a_slow_source_is_taken() -> None:
+    """What comes after a pause is not kept until it is a block, unless it is very little."""
+    clock, source = Clock(), ScriptedSource(held=True)
+    async with Intake(source, seconds=clock.seconds) as intake:
+
+        async def come(pause: float, size: int) -> list[bytes] | None:
+            clock.advance(pause)
+            source.send(bytes(size))
+            return await taking if taking.called else None
+
+        taking = Deferred.fromCoroutine(intake.take())
+        assert await come(1.0, SLOW_BLOCK) == [bytes(SLOW_BLOCK)]
+        taking = Deferred.fromCoroutine(intake.take())
+        assert await come(SLOW / 2, SLOW_BLOCK) is None
+        assert await come(1.0, 1) == [bytes(SLOW_BLOCK), b"\0"]
+        taking = Deferred.fromCoroutine(intake.take())
+        assert await come(1.0, 1) is None
+        source.end()
+        assert await taking == [b"\0"]
+        assert await intake.take() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_came_slowly_waits_for_its_taker() -> None:
+    """It is taken at once, also if more came fast behind it."""
+    clock, source = Clock(), ScriptedSource(held=True)
+    async with Intake(source, seconds=clock.seconds) as intake:
+        clock.advance(1.0)
+        source.send(bytes(SLOW_BLOCK))
+        source.send(b"x")
+        assert await intake.take() == [bytes(SLOW_BLOCK), b"x"]
