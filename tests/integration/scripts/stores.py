@@ -1,6 +1,7 @@
 """Several kinds of stores: a directory, Swift, S3 and the web; chosen, read, filled, emptied and listed.
 
-Rows of the contract: S-001 to S-011, S-110; A-023, A-024, A-100 to A-112, A-131 to A-144, A-180, A-201, A-202, A-287.
+Rows of the contract: S-001 to S-007 (in part), S-009, S-011, S-110; A-023, A-024, A-100, A-101, A-104, A-110 to A-112,
+A-131 to A-133, A-138, A-143, A-180, A-191, A-201, A-202.
 """
 
 from __future__ import annotations
