@@ -170,12 +170,12 @@ class Cloud:
         """The names of all files in the store."""
         return sorted(path.name for path in self.daemon.images.iterdir())
 
-    def backdate(self, image_id: str, seconds: int) -> None:
-        """Let an image be older: what is made within one second has no order of creation."""
+    def postdate(self, image_id: str, seconds: int) -> None:
+        """Let an image be younger: what is made within one second has no order of creation."""
         database = sqlite3.connect(self.folder / "db.sqlite", timeout=30)
         with contextlib.closing(database), database:
             change = "UPDATE images SET created_at = datetime(created_at, ?) || '.000000' WHERE id = ?"
-            assert database.execute(change, (f"-{seconds} seconds", image_id)).rowcount == 1
+            assert database.execute(change, (f"+{seconds} seconds", image_id)).rowcount == 1
 
     def stop(self) -> None:
         self.daemon.stop()
