@@ -22,7 +22,6 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 from glancetx.db.sealing import SealedText
 
@@ -156,6 +155,6 @@ events = Table(
     metadata,
     Column("id", String(32), primary_key=True),
     Column("process", String(32), nullable=False),
-    Column("body", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),  # JSON
+    Column("body", Text().with_variant(Text(2**22 - 1), "mysql", "mariadb"), nullable=False),  # JSON; a MEDIUMTEXT
     Index("ix_glancetx_events_process", "process", "id"),
 )

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     DateTime,
     Enum,
     ForeignKey,
@@ -38,7 +39,14 @@ _BIG = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _table(name: str, *items: SchemaItem) -> Table:
-    return Table(name, metadata, *items, mysql_engine="InnoDB", mysql_charset="utf8")
+    return Table(name, metadata, *items)
+
+
+def create_all(connection: Connection) -> None:
+    """Create the tables that are not there, as Glance does; of MySQL's kind where that is the database."""
+    for table in metadata.tables.values():  # not above: to say so loads MySQL's dialect, which few processes need
+        table.kwargs.update(mysql_engine="InnoDB", mysql_charset="utf8")
+    metadata.create_all(connection)
 
 
 def _checked() -> Boolean:

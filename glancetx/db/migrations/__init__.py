@@ -124,7 +124,7 @@ def mark(connection: Connection) -> None:
 def _create(connection: Connection) -> None:
     """Glance's tables; not those that are there already."""
     connection.execute(CreateTable(own_version, if_not_exists=True))
-    schema.metadata.create_all(connection)
+    schema.create_all(connection)
     connection.execute(insert(alembic_version).values(version_num=GLANCE_HEAD))
 
 
