@@ -44,8 +44,9 @@ def _table(name: str, *items: SchemaItem) -> Table:
 
 def create_all(connection: Connection) -> None:
     """Create the tables that are not there, as Glance does; of MySQL's kind where that is the database."""
-    for table in metadata.tables.values():  # not above: to say so loads MySQL's dialect, which few processes need
-        table.kwargs.update(mysql_engine="InnoDB", mysql_charset="utf8")
+    for table in metadata.tables.values():
+        if table is not alembic_version:  # not where it is made: to say so loads MySQL's dialect, which few need
+            table.kwargs.update(mysql_engine="InnoDB", mysql_charset="utf8")
     metadata.create_all(connection)
 
 
