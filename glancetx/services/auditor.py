@@ -14,7 +14,7 @@ from glancetx.db.copies import Copies
 from glancetx.domain.copy import SOUND, Copy
 from glancetx.domain.image import utc_now
 from glancetx.runtime.threads import Threads
-from glancetx.services.periodic import PeriodicService
+from glancetx.services.periodic import SlicedService
 from glancetx.stores.registry import Stores
 from glancetx.streams import Throttle
 from glancetx.transfer.examine import Examiner
@@ -30,7 +30,7 @@ ENROLLED: Final = 2000
 """Locations that are compared, in one run, with the table of copies; the next run goes on behind them."""
 
 
-class Auditor(PeriodicService):
+class Auditor(SlicedService):
     """Looks at each copy once in ``audit_period`` seconds, reading ``audit_rate`` bytes a second in all.
 
     A copy that is not sound is logged as an error, and kept in the table of copies until a later look finds it sound.
@@ -54,7 +54,6 @@ class Auditor(PeriodicService):
         self._now = now
         self._looking_at: Copy | None = None
         self._enrolled = 0
-        self.more = False
         self.found: dict[str, int] = {}
 
     async def run_once(self) -> int:
@@ -65,24 +64,14 @@ class Auditor(PeriodicService):
         self._enrolled = await self._copies.enrol(self._enrolled, ENROLLED)
         latest, before = self._reactor.seconds() + BUDGET, self._now() - self._period
         looked, batch = 0, await self._copies.due(before, BATCH)
-        while batch and looked < SLICE:
-            for copy in batch:
-                if self._reactor.seconds() > latest:
-                    break
-                await self._audit(copy)
-                looked += 1
-            else:
-                batch = await self._copies.due(before, BATCH) if len(batch) == BATCH else []
-                continue
-            break
+        full = len(batch) == BATCH
+        while batch and looked < SLICE and self._reactor.seconds() <= latest:
+            await self._audit(batch.pop(0))
+            looked += 1
+            if full and not batch:
+                batch = await self._copies.due(before, BATCH)
+                full = len(batch) == BATCH
         self.more = bool(self._enrolled or (batch and self._period))  # without a period there always are
-        return looked
-
-    async def run_all(self) -> int:
-        """Look at all copies that are due."""
-        looked = await self.run_once()
-        while self.more:
-            looked += await self.run_once()
         return looked
 
     def status(self) -> dict[str, Any]:

@@ -142,6 +142,22 @@ class PeriodicService(Service):
                 each.callback(None)
 
 
+class SlicedService(PeriodicService):
+    """One whose runs each do a slice of the work. *more* tells whether the last one left any for the next."""
+
+    more = False
+
+    async def run_once(self) -> int:
+        raise NotImplementedError
+
+    async def run_all(self) -> int:
+        """Slice after slice, until none is left; returns how much was done."""
+        done = await self.run_once()
+        while self.more:
+            done += await self.run_once()
+        return done
+
+
 @coroutine
 def _guarded(work: Coroutine[Any, Any, T], permitted: Callable[[], bool]) -> Generator[Any, Any, T]:
     value: Any = None

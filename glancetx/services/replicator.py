@@ -9,14 +9,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from glancetx.db.copies import Copies
 from glancetx.domain.copy import CORRUPT, MISSING, Copy
-from glancetx.services.periodic import PeriodicService
+from glancetx.services.periodic import SlicedService
 from glancetx.transfer.repair import Repairs
 
 INTERVAL: Final = 60.0
 BATCH: Final = 1000
 
 
-class Replicator(PeriodicService):
+class Replicator(SlicedService):
     """Looks for copies that are corrupt or missing, and has each remade that has a sound sister.
 
     One that cannot be remade is tried again when all others had their turn. Copies that
@@ -35,14 +35,8 @@ class Replicator(PeriodicService):
         batch = await self._copies.in_state(CORRUPT, MISSING, limit=BATCH, after=self._last)
         for copy in batch:
             done += await self._try(copy)
-        self._last = batch[-1] if len(batch) == BATCH else None
-        return done
-
-    async def run_all(self) -> int:
-        """Try every damaged copy once."""
-        done = await self.run_once()
-        while self._last is not None:
-            done += await self.run_once()
+        self.more = len(batch) == BATCH
+        self._last = batch[-1] if self.more else None
         return done
 
     async def _repair(self, copy: Copy) -> bool:

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from glancetx.config.settings import ScrubSettings
 from glancetx.db.scrub import Doomed, PendingDeletes
-from glancetx.services.periodic import PeriodicService
+from glancetx.services.periodic import SlicedService
 from glancetx.transfer.scrub import Scrubs
 
 BATCH: Final = 1000
@@ -18,7 +18,7 @@ BUDGET: Final = 60.0
 """Seconds after which a run looks up no more; the next one goes on there."""
 
 
-class Scrubber(PeriodicService):
+class Scrubber(SlicedService):
     """Every ``wakeup_time`` seconds, scrubs what waits longer than ``scrub_time``, ``scrub_pool_size`` images at once.
 
     What a store refuses stays, and is tried again at the next run.
@@ -28,7 +28,6 @@ class Scrubber(PeriodicService):
         super().__init__(reactor, max(1.0, settings.wakeup_time))
         self._pending, self._scrubs, self._settings = pending, scrubs, settings
         self._after = ""  # the image that was tried last
-        self.more = False
         self.scrubbed = self.refused = 0
 
     async def run_once(self) -> int:
@@ -45,13 +44,6 @@ class Scrubber(PeriodicService):
         self.more = bool(batch)
         if not self.more:
             self._after = ""
-        return gone
-
-    async def run_all(self) -> int:
-        """Try once all that is due."""
-        gone = await self.run_once()
-        while self.more:
-            gone += await self.run_once()
         return gone
 
     async def _scrub_all(self, batch: list[Doomed]) -> int:

@@ -6,21 +6,15 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from tests.services.keystone import PASSWORD, RealKeystone
+from tests.services.keystone import AUTHTOKEN, PASSWORD, RealKeystone
 
-OPTIONS = """
+OPTIONS = (
+    """
 [paste_deploy]
 flavor = keystone
-[keystone_authtoken]
-www_authenticate_uri = {url}
-auth_url = {url}
-auth_type = password
-username = glance
-password = {password}
-user_domain_name = Default
-project_name = service
-project_domain_name = Default
 """
+    + AUTHTOKEN
+)
 
 
 @frozen
@@ -33,7 +27,7 @@ class Identity:
     @property
     def options(self) -> str:
         """For the configuration file of an image service, which is to ask this Keystone."""
-        return OPTIONS.format(url=self.url, password=PASSWORD)
+        return OPTIONS.format(keystone=self.url, password=PASSWORD)
 
 
 def start_keystone(folder: Path, venv: Path) -> tuple[RealKeystone, Identity]:

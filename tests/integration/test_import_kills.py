@@ -20,7 +20,7 @@ import pytest
 from attrs import define, field
 
 from tests.running import DATA, PATIENCE, Daemon
-from tests.services.keystone import PASSWORD, RealKeystone
+from tests.services.keystone import AUTHTOKEN, PASSWORD, RealKeystone
 from tests.services.mariadb import MariaDb
 from tests.services.source import Source, serving
 
@@ -110,19 +110,8 @@ class Nodes:
 
 
 def authenticating(keystone: RealKeystone) -> str:
-    return f"""
-        [paste_deploy]
-        flavor = keystone
-        [keystone_authtoken]
-        www_authenticate_uri = {keystone.url}
-        auth_url = {keystone.url}
-        auth_type = password
-        username = glance
-        password = {PASSWORD}
-        user_domain_name = Default
-        project_name = service
-        project_domain_name = Default
-    """
+    options = AUTHTOKEN.format(keystone=keystone.url, password=PASSWORD)
+    return f"[paste_deploy]\nflavor = keystone\n{options}"
 
 
 @pytest.fixture

@@ -16,23 +16,17 @@ from tests.integration.test_keystone import Cloud
 from tests.running import DATA, PATIENCE
 from tests.services.glance import RealGlance
 from tests.services.glance import find_venv as find_glance
-from tests.services.keystone import PASSWORD, RealKeystone
+from tests.services.keystone import AUTHTOKEN, PASSWORD, RealKeystone
 
 CONTENT = os.urandom(300_000)
 THERE = "RegionTwo"
-OPTIONS = """
+OPTIONS = (
+    """
 [glance_store]
 filesystem_store_datadir = {folder}/images
-[keystone_authtoken]
-www_authenticate_uri = {keystone}
-auth_url = {keystone}
-auth_type = password
-username = glance
-password = {password}
-user_domain_name = Default
-project_name = service
-project_domain_name = Default
 """
+    + AUTHTOKEN
+)
 
 
 @pytest.fixture

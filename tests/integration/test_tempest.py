@@ -17,7 +17,7 @@ import pytest
 
 from tests.disks import qcow2
 from tests.running import Daemon
-from tests.services.keystone import PASSWORD, RealKeystone, find_venv
+from tests.services.keystone import AUTHTOKEN, PASSWORD, RealKeystone, find_venv
 from tests.services.programs import environment
 from tests.services.source import Source, serving
 
@@ -72,7 +72,8 @@ os_glance_reserved = true
 glance = true
 """
 
-SERVICE = """
+SERVICE = (
+    """
 [DEFAULT]
 enabled_backends = cheap:file, fast:file
 enabled_import_methods = [glance-direct,web-download,copy-image,glance-download]
@@ -91,16 +92,9 @@ allowed_hosts = 127.0.0.1
 allowed_ports = {ports}
 [paste_deploy]
 flavor = keystone+caching
-[keystone_authtoken]
-www_authenticate_uri = {keystone}
-auth_url = {keystone}
-auth_type = password
-username = glance
-password = {password}
-user_domain_name = Default
-project_name = service
-project_domain_name = Default
 """
+    + AUTHTOKEN
+)
 
 
 @pytest.fixture(scope="module")

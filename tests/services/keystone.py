@@ -35,6 +35,19 @@ password_hash_rounds = 4
 expiration = {lifetime}
 """
 
+# Of the configuration of an image service: how it asks this Keystone who is calling.
+AUTHTOKEN = """
+[keystone_authtoken]
+www_authenticate_uri = {keystone}
+auth_url = {keystone}
+auth_type = password
+username = glance
+password = {password}
+user_domain_name = Default
+project_name = service
+project_domain_name = Default
+"""
+
 SERVING = ("--module", "keystone.wsgi.api:application", "--add-header", "Connection: close")
 
 
