@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
@@ -28,7 +28,6 @@ from glancetx.assembly.nodes import build_nodes
 from glancetx.assembly.notifiers import Audience, choose_audience
 from glancetx.assembly.plugins import PluginBuilder
 from glancetx.assembly.stores import StoreBuilder
-from glancetx.cache.cache import ImageCache
 from glancetx.config.settings import Settings
 from glancetx.db.census import Census
 from glancetx.db.claims import Claims, this_process
@@ -98,6 +97,9 @@ from glancetx.web.tags import ActionsRoom, TagsRoom
 from glancetx.web.tasks import TasksRoom
 from glancetx.web.usage import UsageRoom
 from glancetx.web.views import ImageViews
+
+if TYPE_CHECKING:  # loaded where there is a cache
+    from glancetx.cache.cache import ImageCache
 
 
 class ImageService(MultiService):

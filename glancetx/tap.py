@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
+import linecache
 import os
 import shlex
 import sys
@@ -29,8 +30,6 @@ from glancetx.listen import Address, Certificates, Listener, Ports, Serving, ado
 from glancetx.runtime.safe_files import make_folder
 from glancetx.runtime.signals import Hangup, Termination
 from glancetx.runtime.systemd import Systemd, Watchdog
-from glancetx.standalone.endpoint import endpoint_url
-from glancetx.standalone.first_start import prepare
 from glancetx.web.access_log import access_log
 from glancetx.web.site import ImageSite
 from glancetx.workers import Parent, Workers, worker_command
@@ -113,6 +112,9 @@ def prepared(settings: Settings, say: Callable[[str], None]) -> Settings:
         if settings.database.connection.startswith(f"sqlite:///{settings.data_dir}/"):
             make_folder(settings.data_dir)
         return settings
+    from glancetx.standalone.endpoint import endpoint_url
+    from glancetx.standalone.first_start import prepare
+
     first = prepare(settings.data_dir, endpoint_url(settings.listen[0]), client=client_beside(sys.argv[0]))
     say(first.message)
     for warning in first.warnings:
@@ -226,6 +228,7 @@ def settled(tell: Callable[[], None]) -> None:
 
     What starting took beyond that goes back to the kernel.
     """
+    linecache.clearcache()  # of which most is what attrs wrote; a traceback reads what it shows
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import frozen
 
 from glancetx.assembly.caching import CacheParts
 from glancetx.assembly.notifiers import Audience
-from glancetx.cache.cache import ImageCache
 from glancetx.config.settings import Settings
 from glancetx.db.claims import Claims, Process
 from glancetx.db.copies import Copies
@@ -45,6 +44,9 @@ from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.staging import StagingArea
 from glancetx.transfer.strays import Ownership, StrayRemoval
+
+if TYPE_CHECKING:  # loaded where there is a cache
+    from glancetx.cache.cache import ImageCache
 
 RENEWALS: Final = 4.5
 """How often in the length of a lease a process says that it lives."""

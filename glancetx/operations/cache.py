@@ -6,18 +6,20 @@ The answers are those of Glance, whose policy rules are about administrators.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
 from glancetx.access.policy import Policy, image_target
-from glancetx.cache.cache import ImageCache
 from glancetx.db.images import Images
 from glancetx.domain.cached import CLEAR_CACHE, CLEAR_QUEUE, CacheEntry, Pruned, is_image_id
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Conflict, ImageNotFound, Invalid, NotFound
 from glancetx.domain.image import Image
 from glancetx.domain.status import ACTIVE
+
+if TYPE_CHECKING:  # loaded where there is a cache
+    from glancetx.cache.cache import ImageCache
 
 OLD: Final = "manage_image_cache"
 

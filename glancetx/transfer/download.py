@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
 from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
 
 from glancetx.access.policy import Policy
-from glancetx.cache.cache import ImageCache
 from glancetx.db.copies import Copies as AuditedCopies
 from glancetx.db.copies import Known
 from glancetx.domain.context import RequestContext
@@ -36,6 +35,9 @@ from glancetx.streams import IFileSource
 from glancetx.transfer.failover import Candidate, Failover
 from glancetx.transfer.proof import Proofs
 from glancetx.transfer.relay import Relay
+
+if TYPE_CHECKING:  # loaded where there is a cache
+    from glancetx.cache.cache import ImageCache
 
 _log = Logger()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from glancetx.cache.cache import ImageCache
 from glancetx.db.copies import Copies
 from glancetx.domain.cached import content_of_copy
 from glancetx.domain.claim import REPAIR, Claim
@@ -25,6 +25,9 @@ from glancetx.streams import Discard, IObserver, Tap, Throttle
 from glancetx.transfer.examine import Comparison, Examiner
 from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
+
+if TYPE_CHECKING:  # loaded where there is a cache
+    from glancetx.cache.cache import ImageCache
 
 Open = Callable[[], Awaitable[IBodyProducer]]
 
