@@ -85,11 +85,11 @@ def _further(columns: Sequence[Any], marker: Mapping[str, Any], direction: str, 
         row = tuple_(*(_typed(column, value) for column, value in zip(columns, values, strict=True)))
         # Put together by hand: SQLAlchemy's operators take the named parameters of a row for its values.
         return BinaryExpression(tuple_(*columns), row, gt if direction == "asc" else lt, type_=Boolean())
-    found: Condition = false()
+    found: Condition | None = None  # not "or false", with which SQLite does not enter an index at the marker
     for column, value in zip(reversed(columns), reversed(values), strict=True):
         beyond = column > value if direction == "asc" else column < value
-        found = or_(beyond, and_(column == value, found))
-    return found
+        found = beyond if found is None else or_(beyond, and_(column == value, found))
+    return false() if found is None else found
 
 
 def _typed(column: ColumnElement[Any], value: Any) -> BindParameter[Any]:

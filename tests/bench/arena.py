@@ -19,7 +19,10 @@ from tests.services.databases import DatabaseServer
 
 @frozen(kw_only=True)
 class Options:
-    """How much is done. Sizes are bytes; *total* is what the downloads of one measurement move together."""
+    """How much is done. Sizes are bytes; *total* is what the downloads of one measurement move together.
+
+    *many* images are in the catalogue that lists are compared in.
+    """
 
     size: int = 1024**3
     total: int = 8 * 1024**3
@@ -29,6 +32,7 @@ class Options:
     slow_uploads: int = 500
     workers: int = 1
     catalogue: int = 1000
+    many: int = 100_000
     glance: GlanceSetup | None = None
     timeout: float = 120.0
 

@@ -1,8 +1,8 @@
 """A catalogue as large as a cloud's, written straight into an empty database: the same images each time.
 
-For a hundred times as many images there are ten times as many projects. Of the images 12 % are public, 4 % community,
-24 % shared with four projects each, the rest private; a fifth is deleted, one of fifty hidden. Each has a location,
-four properties and a tag.
+For a hundred times as many images there are ten times as many projects, but two of them (`US` and `THEM`) have the
+same in each catalogue. Of the images 12 % are public, 4 % community, 24 % shared with four projects each, the rest
+private; a fifth is deleted, one of fifty hidden. Each has a location, four properties and a tag.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, insert, text
 
 from glancetx.db.schema import image_locations, image_members, image_properties, image_tags, images
+from tests.bench.bulk import in_bulk
 
 US: Final = f"{1:032x}"
-"""A project with an ordinary share of everything."""
+"""The project of who asks: it has `OURS` images, and `OURS` of others are shared with it."""
+THEM: Final = f"{2:032x}"
+"""A project with `THEIRS` images."""
+OURS: Final = 25
+THEIRS: Final = 40
 RARE: Final = 40
-"""How many images have the property ``rare`` and the tag ``rare``, however many there are."""
+"""How many images have the property ``rare``, the tag and the name ``rare``, however many there are."""
 BATCH: Final = 2000
 
 _BEGINNING: Final = datetime(2024, 1, 1)
@@ -39,10 +44,11 @@ def projects(count: int) -> tuple[str, ...]:
 
 def fill(connection: Connection, count: int) -> None:
     """Insert *count* images with all that belongs to them, and let the database look at what it has."""
-    for rows in _Catalogue(count).batches():
-        for table, values in rows.items():
-            if values:
-                connection.execute(insert(table), values)
+    with in_bulk(connection):
+        for rows in _Catalogue(count).batches():
+            for table, values in rows.items():
+                if values:
+                    connection.execute(insert(table), values)
     if connection.dialect.name == "postgresql":
         connection.execute(text("ANALYZE"))
     elif connection.dialect.name == "mysql":
@@ -55,8 +61,11 @@ class _Catalogue:
     def __init__(self, count: int) -> None:
         self._count = count
         self._chance = random.Random(count)
-        self._projects = projects(count)
+        self._projects = projects(count)[2:]  # the others
         self._rare = set(self._chance.sample(range(count), min(RARE, count)))
+        known = self._chance.sample(range(count), 2 * OURS + THEIRS)
+        self._owners = dict.fromkeys(known[:OURS], US) | dict.fromkeys(known[2 * OURS :], THEM)
+        self._to_us = set(known[OURS : 2 * OURS])
         self._rows: Rows = {}
 
     def batches(self) -> Iterator[Rows]:
@@ -72,7 +81,12 @@ class _Catalogue:
         ended = not rare and chance.random() < 0.2
         life = {"created_at": created, "updated_at": created, "deleted": ended}
         life["deleted_at"] = created + timedelta(days=1) if ended else None
-        image = self._image(number) | life | ({"status": "deleted"} if ended else {})
+        image = (
+            self._image(number) | life | ({"status": "deleted"} if ended else {}) | ({"name": "rare"} if rare else {})
+        )
+        members = chance.sample(self._projects, 4) if image["visibility"] == "shared" else []
+        if number in self._to_us:
+            image["visibility"], members = "shared", [US, *members[1:]]
         self._rows[images].append(image)
         mine = {"image_id": image["id"], **life}
         for name, value in self._properties(number, rare).items():
@@ -80,7 +94,7 @@ class _Catalogue:
         self._rows[image_tags].append(mine | {"value": "rare" if rare else f"team{number % 10}"})
         place = {"value": f"file:///images/{image['id']}", "meta_data": '{"store": "file"}'}
         self._rows[image_locations].append(mine | place | {"status": "deleted" if ended else "active"})
-        for member in chance.sample(self._projects, 4) if image["visibility"] == "shared" else ():
+        for member in members:
             status = chance.choice(("accepted", "accepted", "pending", "rejected"))
             self._rows[image_members].append(mine | {"member": member, "can_share": False, "status": status})
 
@@ -101,7 +115,7 @@ class _Catalogue:
             "checksum": f"{number:032x}",
             "os_hash_algo": "sha512",
             "os_hash_value": f"{number:0128x}",
-            "owner": chance.choice(self._projects),
+            "owner": self._owners.get(number) or chance.choice(self._projects),
             "visibility": chance.choice(_VISIBILITIES),
             "min_disk": 0,
             "min_ram": 0,

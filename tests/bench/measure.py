@@ -27,6 +27,16 @@ def cpu_seconds(pid: int) -> float:
     return total * _TICK
 
 
+def running_seconds(pid: int) -> float:
+    """Of *pid* and its living descendants, to the nanosecond: enough for single requests."""
+    total = 0
+    for member in family(pid):
+        for task in Path(f"/proc/{member}/task").glob("*/schedstat"):
+            with suppress(OSError):
+                total += int(task.read_text().split()[0])
+    return total / 1e9
+
+
 def proportional_memory(pid: int) -> int:
     """Bytes of the whole family; pages that several processes share are counted once (PSS)."""
     total = 0

@@ -111,6 +111,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 @click.option("--total", type=size, help="Bytes the downloads of one measurement move together [8G].")
 @click.option("--slow-downloads", type=click.IntRange(1), help="Clients [5000].")
 @click.option("--slow-uploads", type=click.IntRange(1), help="Clients [500].")
+@click.option("--many", type=click.IntRange(2000), help="Images of the large catalogue of list-scale [100000].")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes of glancetx for uploads, downloads, slow clients [1]."
 )

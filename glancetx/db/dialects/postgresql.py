@@ -36,6 +36,7 @@ def postgresql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     """
     writing, reading = share(settings.max_pool_size)
     writers, readers = (_engine(url, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
+    _read_in_order(readers)
     return Pools(
         writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=4),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
@@ -55,6 +56,16 @@ def _engine(url: URL, level: Any) -> Engine:
         connection.commit()
 
     return engine
+
+
+def _read_in_order(engine: Engine) -> None:
+    """By indexes, row by row: bitmaps and scans read all there is, say of a visibility, for the first few of a list."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        for option in ("enable_bitmapscan", "enable_seqscan", "jit"):  # which would compile what seems so dear then
+            connection.execute(f"SET {option} = off")
+        connection.commit()
 
 
 def classify(error: Any) -> Fault | None:

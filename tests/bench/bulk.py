@@ -1,0 +1,32 @@
+"""Filling empty tables quickly: entries of indexes are sorted in the end, and not each found its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+_INDEXES = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+    "postgresql": (
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema()"
+        " AND indexname NOT IN (SELECT conname FROM pg_constraint)"
+    ),
+}
+
+
+@contextmanager
+def in_bulk(connection: Connection) -> Iterator[None]:
+    """Within a transaction: all indexes are there again when it ends."""
+    name = connection.dialect.name
+    if name == "mysql":  # MariaDB fills tables that were empty when the transaction began so, if it may check nothing
+        connection.exec_driver_sql("SET unique_checks = 0, foreign_key_checks = 0")
+        yield
+        return
+    indexes = connection.exec_driver_sql(_INDEXES[name]).all()
+    for index, _ in indexes:
+        connection.exec_driver_sql(f"DROP INDEX {index}")
+    yield
+    for _, definition in indexes:
+        connection.exec_driver_sql(definition)
