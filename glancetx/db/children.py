@@ -6,7 +6,7 @@ Plain functions on a connection, run within the transaction of `glancetx.db.imag
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -16,10 +16,16 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, insert, select, up
 from sqlalchemy.exc import IntegrityError
 
 from glancetx.db.dialects import alive, folds_letters
-from glancetx.db.prepared import Prepared, prepare_change
+from glancetx.db.prepared import Prepared, any_of, padded, prepare_change
 from glancetx.db.schema import image_locations, image_members, image_properties, image_tags
 from glancetx.domain.errors import Conflict
 from glancetx.domain.image import Location
+
+_NEW_PROPERTIES: Final = insert(image_properties)
+_NEW_TAGS: Final = insert(image_tags)
+
+Children = tuple[str, Mapping[str, str | None], Sequence[str], datetime]
+"""The id of an image, properties and tags of it, and since when it has them."""
 
 LOCK_PROPERTY: Final = "os_glance_import_task"
 """Taken and given back by imports alone; a save neither writes nor removes it (D-045)."""
@@ -32,15 +38,24 @@ def add_children(
 
     :raises Conflict: if the database takes two names of properties for the same.
     """
-    fresh = _fresh(image_id, now)
-    rows = [fresh | {"name": name, "value": value} for name, value in properties.items()]
-    if rows:
+    insert_children(connection, [(image_id, properties, tags, now)])
+
+
+def insert_children(connection: Connection, children: Sequence[Children]) -> None:
+    """As `add_children`, for several images."""
+    properties = [
+        _fresh(image_id, now) | {"name": name, "value": value}
+        for image_id, own, _, now in children
+        for name, value in own.items()
+    ]
+    if properties:
         try:
-            connection.execute(insert(image_properties), rows)
+            connection.execute(_NEW_PROPERTIES, properties)
         except IntegrityError as error:
             raise Conflict("Properties of an image cannot have names that differ in case or accents only") from error
+    tags = [_fresh(image_id, now) | {"value": tag} for image_id, _, own, now in children for tag in own]
     if tags:
-        connection.execute(insert(image_tags), [fresh | {"value": tag} for tag in tags])
+        connection.execute(_NEW_TAGS, tags)
 
 
 def reconcile_properties(
@@ -149,20 +164,22 @@ def _location_values(location: Location) -> dict[str, Any]:
     return {"value": location.url, "meta_data": metadata, "status": location.status}
 
 
-def delete_children(connection: Connection, image_id: str, now: datetime, status: str) -> None:
-    """Soft-delete all that belongs to an image, at the time the image itself is deleted (D-049, D-050)."""
+def ends_of_children(
+    dialect: Dialect, image_ids: Sequence[str], now: datetime, status: str
+) -> Iterator[tuple[Prepared, Mapping[str, Any]]]:
+    """What soft-deletes all that belongs to images, at the time they themselves are deleted (D-049, D-050)."""
+    mine = padded("mine", image_ids)
     for table in (image_properties, image_tags, image_members, image_locations):
-        _ended(connection.dialect, table).change(connection, {"mine": image_id, "now": now, "ended": status})
+        yield _ended(dialect, table, len(mine)), {**mine, "now": now, "ended": status}
 
 
 @cache
-def _ended(dialect: Dialect, table: Table) -> Prepared:
+def _ended(dialect: Dialect, table: Table, size: int) -> Prepared:
     values: dict[str, Any] = {"deleted": True, "deleted_at": bindparam("now", None)}
     if table is image_locations:
         values["status"] = bindparam("ended", None)
-    return prepare_change(
-        update(table).where(table.c.image_id == bindparam("mine", None), alive(table)).values(values), dialect
-    )
+    mine = table.c.image_id.in_(any_of("mine", size))
+    return prepare_change(update(table).where(mine, alive(table)).values(values), dialect)
 
 
 def _fresh(image_id: str, now: datetime) -> dict[str, Any]:

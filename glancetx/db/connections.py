@@ -20,6 +20,7 @@ from glancetx.db.handover import Inbox, Outbox
 from glancetx.db.telling import afterwards
 from glancetx.domain.errors import DatabaseUnavailable, Invalid, OutcomeUnknown
 
+W = TypeVar("W")
 T = TypeVar("T")
 
 PING_AFTER: Final = 5.0
@@ -55,10 +56,9 @@ class Call(Deferred[T], Generic[T]):
     must be known; only then CancelledError is raised. One that has not begun never will.
     """
 
-    def __init__(self, work: Callable[[Connection], T], *, joins: bool = False) -> None:
+    def __init__(self, work: Callable[[Connection], T]) -> None:
         super().__init__()
         self.work = work
-        self.joins = joins  # it may be done in one transaction with others that wait
         self.afterwards: Sequence[Callable[[], None]] = ()  # to be called when the work is committed
         self._ticket = Lock()  # taken once: by the thread that runs the call, or by the cancel that forestalls it
         self._cancelled = False
@@ -83,6 +83,19 @@ class Call(Deferred[T], Generic[T]):
             self._cancelled = True
 
 
+class Joint(Call[T]):
+    """A call that may be done in one transaction with others that wait.
+
+    *works* carries out a number of orders, of which *order* is one, and tells what came of each. All that wait for the
+    same *works* are its orders at once.
+    """
+
+    def __init__(self, works: Callable[[Connection, Sequence[W]], Sequence[T]], order: W) -> None:
+        super().__init__(lambda connection: works(connection, (order,))[0])
+        self.works: Callable[[Connection, Sequence[Any]], Sequence[T]] = works
+        self.order = order
+
+
 BEGUN: Final = object()
 """What comes of a call that was cancelled before, or that another one took along: nothing."""
 
@@ -97,7 +110,7 @@ class ConnectionThreads:
     def __init__(self, reactor: Any, name: str, pool: Pool, now: Callable[[], float] = time.monotonic) -> None:
         self._reactor, self._name, self._pool, self._now = reactor, name, pool, now
         self.outbox = Outbox(reactor)
-        self._joining: deque[Call[Any]] = deque()
+        self._joining: deque[Joint[Any]] = deque()
         self._inbox = Inbox(reactor, self._want)
         self._exits: list[Deferred[None]] = []
         self._own = local()
@@ -112,7 +125,7 @@ class ConnectionThreads:
     def expect(self, call: Call[Any]) -> None:
         """*call* is about to be done; another one may take it along before."""
         self.open += 1
-        if call.joins and self._pool.together > 1:
+        if isinstance(call, Joint) and self._pool.together > 1:
             self._joining.append(call)
 
     def do(self, task: Callable[[], None]) -> None:
@@ -151,20 +164,23 @@ class ConnectionThreads:
         """
         if not call.begin():
             return BEGUN
-        others = self._companions(call)
+        if not isinstance(call, Joint):
+            return self._alone(call)
+        others = self._companions()
         if not others:
             return self._alone(call)
-        outcomes = self._together([call, *others]) or [self._outcome(each) for each in (call, *others)]
-        for other, outcome in zip(others, outcomes[1:], strict=True):
+        calls = [*others, call]  # in this order they hear of it
+        outcomes = self._together(calls) or [self._outcome(each) for each in calls]
+        for other, outcome in zip(others, outcomes, strict=False):
             self.outbox.callFromThread(partial(other.end, outcome))
-        if isinstance(outcomes[0], Failure):
-            outcomes[0].raiseException()
-        return outcomes[0]
+        if isinstance(outcomes[-1], Failure):
+            outcomes[-1].raiseException()
+        return outcomes[-1]
 
-    def _companions(self, call: Call[Any]) -> list[Call[Any]]:
-        """Others that wait, and begin now with *call*."""
-        found: list[Call[Any]] = []
-        while call.joins and self._joining and len(found) < self._pool.together - 1:
+    def _companions(self) -> list[Joint[Any]]:
+        """Others that wait, and begin now together with one more."""
+        found: list[Joint[Any]] = []
+        while self._joining and len(found) < self._pool.together - 1:
             try:
                 other = self._joining.popleft()
             except IndexError:
@@ -173,16 +189,20 @@ class ConnectionThreads:
                 found.append(other)
         return found
 
-    def _together(self, calls: Sequence[Call[Any]]) -> Sequence[Any] | None:
+    def _together(self, calls: Sequence[Joint[Any]]) -> Sequence[Any] | None:
         """Their outcomes, which are committed at once; None if one has failed, and nothing came of any."""
         kept, committing = None, False
+        groups: dict[Any, list[Joint[Any]]] = {}
+        for call in calls:
+            groups.setdefault(call.works, []).append(call)
         try:
             kept = self._connect()
             afterwards(kept.connection)  # of a transaction that came to nothing
-            results, told = [], []
-            for call in calls:
-                results.append(call.work(kept.connection))
-                told.append(afterwards(kept.connection))
+            results: dict[Joint[Any], Any] = {}
+            told = []
+            for works, alike in groups.items():
+                results.update(zip(alike, works(kept.connection, [call.order for call in alike]), strict=True))
+                told.append((alike[0], afterwards(kept.connection)))
             committing = True
             kept.connection.commit()
         except Exception as error:
@@ -191,10 +211,10 @@ class ConnectionThreads:
             if not committing:
                 return None
             return [Failure(_explain(fault, begun=True, committing=True) or error) for _ in calls]
-        for call, tell in zip(calls, told, strict=True):
-            call.afterwards = tell
+        for first, tell in told:
+            first.afterwards = tell
         kept.used = self._now()
-        return results
+        return [results[call] for call in calls]
 
     def _outcome(self, call: Call[Any]) -> Any:
         try:

@@ -6,8 +6,7 @@ The only user of alchimia, which brings work to the threads and its outcome back
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -18,11 +17,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from glancetx.config.settings import DatabaseSettings
-from glancetx.db.connections import BEGUN, Call, ConnectionThreads
+from glancetx.db.connections import BEGUN, Call, ConnectionThreads, Joint
 from glancetx.db.dialects import Pool, make_pools
 from glancetx.db.trials import ABSENCE, Trials
 from glancetx.domain.errors import DatabaseUnavailable
 
+W = TypeVar("W")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,8 +52,7 @@ class _Room:
         self.threads = ConnectionThreads(reactor, name, pool)
         self._alchimia = load_wrap_engine()(self.threads.outbox, pool.engine, create_worker=lambda: self.threads)
 
-    def submit(self, work: Callable[[Connection], T], *, joins: bool) -> Call[T]:
-        call = Call(work, joins=joins)
+    def submit(self, call: Call[T]) -> Call[T]:
         self.threads.expect(call)
         # alchimia's public calls run single statements; this is what they are made of.
         outcome = self._alchimia._defer_to_engine(self.threads.perform, call)
@@ -120,35 +119,36 @@ class Engine:
         :raises OutcomeUnknown: if the connection is lost during the commit, so that it may be committed or not.
         :raises Invalid: if the database cannot keep a value.
         """
-        return await self._perform(self._writers, partial(_call, function, args, kwargs), Trials())
+        return await self._perform(self._writers, _calls(function, args, kwargs), Trials())
 
-    async def join(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `interact`, for a short *function*: with others that wait as well it may become one transaction.
+    async def join(self, works: Callable[[Connection, Sequence[W]], Sequence[T]], order: W) -> T:
+        """As `interact`, for short works: ``works(connection, orders)`` does what others want that wait as well, in one
+        transaction, and tells what came of each.
 
-        What it reads may then have been written by one of them, and is committed with it. If one raises, nothing came
+        What it reads may then have been written by one of them, and is committed with it. If it raises, nothing came
         of any, and each is run once more, alone.
         """
-        return await self._perform(self._writers, partial(_call, function, args, kwargs), Trials(), joins=True)
+        return await self._perform(self._writers, lambda: Joint(works, order), Trials())
 
     async def ensure(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `interact`, for a *function* that may as well run twice: it does, rather than raise OutcomeUnknown."""
-        return await self._perform(self._writers, partial(_call, function, args, kwargs), Trials(twice=True))
+        return await self._perform(self._writers, _calls(function, args, kwargs), Trials(twice=True))
 
     async def insist(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `ensure`, and if the database does not answer, wait for it for half a minute."""
         trials = Trials(twice=True, absence=ABSENCE)
-        return await self._perform(self._writers, partial(_call, function, args, kwargs), trials)
+        return await self._perform(self._writers, _calls(function, args, kwargs), trials)
 
     async def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `ensure`, for a *function* that only reads: it waits for no writer, and no statement sees half of what a
         transaction writes. Two statements may see what was written between them.
         """
-        return await self._perform(self._readers, partial(_call, function, args, kwargs), Trials(twice=True))
+        return await self._perform(self._readers, _calls(function, args, kwargs), Trials(twice=True))
 
-    async def _perform(self, room: _Room, work: Callable[[Connection], T], trials: Trials, *, joins: bool = False) -> T:
+    async def _perform(self, room: _Room, call: Callable[[], Call[T]], trials: Trials) -> T:
         while self._running:
             try:
-                return await room.submit(work, joins=joins)
+                return await room.submit(call())
             except DatabaseUnavailable as error:
                 pause = trials.pause_after(error, self._reactor.seconds())
                 if pause is None:
@@ -158,8 +158,9 @@ class Engine:
         raise DatabaseUnavailable("The database is closed")
 
 
-def _call(function: Callable[..., T], args: Any, kwargs: Any, connection: Connection) -> T:
-    return function(connection, *args, **kwargs)
+def _calls(function: Callable[..., T], args: Any, kwargs: Any) -> Callable[[], Call[T]]:
+    """One call after the other of the same."""
+    return lambda: Call(lambda connection: function(connection, *args, **kwargs))
 
 
 def transact(

@@ -9,11 +9,11 @@ from attrs import evolve, field, frozen
 from sqlalchemy import Connection, select
 
 from glancetx.db.engine import Engine
-from glancetx.db.images import save_image
 from glancetx.db.own_schema import claims
 from glancetx.db.reading import hold_image
 from glancetx.db.schema import images, tasks
 from glancetx.db.telling import Tell, nobody
+from glancetx.db.writing import save_image
 from glancetx.domain.image import Image, Location
 from glancetx.domain.status import ACTIVE
 from glancetx.domain.task import FAILURE, LOCATION_IMPORT

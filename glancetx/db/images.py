@@ -5,38 +5,38 @@ Writes are conditional on the status the caller knows; whoever comes second is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from attrs import evolve
-from sqlalchemy import Connection, Dialect, bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, select, update
 
-from glancetx.db.children import (
-    add_children,
-    add_location,
-    delete_children,
-    reconcile_locations,
-    reconcile_properties,
-    reconcile_tags,
-)
-from glancetx.db.claims import NOBODY, add_claim, drop_claim
+from glancetx.db.children import reconcile_locations
+from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive, as_kept
 from glancetx.db.engine import Engine
 from glancetx.db.gathered import Gathered
 from glancetx.db.own_schema import claims
-from glancetx.db.prepared import Prepared, prepare_change
-from glancetx.db.reading import find_image, hold_image, load_images, load_page
-from glancetx.db.rows import COLUMNS
+from glancetx.db.reading import find_image, load_images, load_page
 from glancetx.db.schema import images
 from glancetx.db.shares import ALL, Sight
 from glancetx.db.telling import Tell, nobody
-from glancetx.db.usage import check_begun, check_create, check_more, take_turn
-from glancetx.domain.claim import IMPORT, LOCATION, STAGE, Claim
+from glancetx.db.usage import check_begun, check_more, take_turn
+from glancetx.db.writing import (
+    Creation,
+    Deletion,
+    Save,
+    create_images,
+    delete_images,
+    save_image,
+    save_images,
+    status_of,
+    update_image,
+)
+from glancetx.domain.claim import STAGE, Claim
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, StatusConflict
+from glancetx.domain.errors import ImageNotFound, StatusConflict
 from glancetx.domain.image import Image, utc_now
 from glancetx.domain.limits import UNLIMITED, Limits
 from glancetx.domain.query import ImageQuery
@@ -45,8 +45,6 @@ from glancetx.domain.text import is_wide
 
 ImageList = list[Image]
 
-# Made once: most of the time that SQLAlchemy needs for a statement goes into making it.
-_INSERT: Final = insert(images)
 _OF_DATA: Final = ("size", "virtual_size", "checksum", "os_hash_algo", "os_hash_value")
 
 
@@ -67,7 +65,7 @@ class Images:
         :raises LimitExceeded: if its owner has as many as *limits* allow.
         :raises ImageExists: if the id is taken, if only by a deleted image.
         """
-        return await self._engine.join(_create, image, limits, tell)
+        return await self._engine.join(create_images, Creation(image, limits, tell))
 
     async def get(self, context: RequestContext, image_id: str) -> Image:
         """The image, if it is not deleted and the caller may see it (A-095).
@@ -91,7 +89,7 @@ class Images:
 
     async def status(self, image_id: str) -> str | None:
         """The status of an image, whoever may see it; None if there is none, or it is deleted."""
-        return await self._engine.read(_status, image_id)
+        return await self._engine.read(status_of, image_id)
 
     async def save(
         self,
@@ -111,7 +109,7 @@ class Images:
             nothing is written then.
         :raises ImageChanged: if the record is not *base* any more; nothing is written then either.
         """
-        return await self._engine.join(save_image, image, was, take, release, base, tell)
+        return await self._engine.join(save_images, Save(image, was, take, release, base, tell))
 
     async def extend(
         self,
@@ -188,68 +186,8 @@ class Images:
 
         :raises StatusConflict: as `save`.
         """
-        await self._engine.join(_delete, image, was, release, PENDING_DELETE if later else DELETED, tell)
-
-
-def _create(connection: Connection, image: Image, limits: Limits, tell: Tell[Image]) -> Image:
-    check_create(connection, image.owner, limits)
-    now = as_kept(connection, image.created_at)
-    image = evolve(
-        image, created_at=now, updated_at=now, tags=tuple(dict.fromkeys(image.tags)), owner=image.owner or None
-    )
-    row = _values(image) | {"id": image.id, "created_at": now, "deleted": False}
-    try:
-        connection.execute(_INSERT, row)
-    except IntegrityError as error:
-        raise ImageExists(image.id) from error
-    add_children(connection, image.id, image.properties, image.tags, now)
-    locations = tuple(add_location(connection, image.id, place, now) for place in image.locations)
-    created = evolve(image, locations=locations)
-    tell(connection, created)
-    return created
-
-
-def save_image(
-    connection: Connection,
-    image: Image,
-    was: str,
-    take: Claim | None,
-    release: Claim | None,
-    base: Image | None = None,
-    tell: Tell[Image] = nobody,
-) -> Image:
-    """Within a transaction: what `Images.save` does."""
-    if base is not None:
-        _check_unchanged(connection, base, was)
-    now = as_kept(connection, utc_now())
-    image = evolve(image, updated_at=now, tags=tuple(dict.fromkeys(image.tags)), owner=image.owner or None)
-    # What is as it was read, and was read right now, needs not be written or looked at again.
-    values = _values(image)
-    if base is not None:
-        values = {name: value for name, value in values.items() if value != getattr(base, name)}
-    _update(connection, image.id, was, values | {"updated_at": now})
-    if base is None or image.properties != base.properties:
-        reconcile_properties(connection, image.id, image.properties, now)
-    if base is None or image.tags != base.tags:
-        reconcile_tags(connection, image.id, image.tags, now)
-    locations = image.locations
-    if base is None or locations != base.locations:
-        locations = reconcile_locations(connection, image.id, locations, now)
-    if take is not None:
-        add_claim(connection, take)
-    _release(connection, image.id, was, release)
-    saved = evolve(image, locations=locations)
-    tell(connection, saved)
-    return saved
-
-
-def _check_unchanged(connection: Connection, base: Image, was: str) -> None:
-    """:raises StatusConflict, ImageChanged: as `Images.save`."""
-    current = hold_image(connection, base.id)
-    if current is None or current.status != was:
-        raise StatusConflict(base.id, was, current.status if current else None)
-    if current != base:
-        raise ImageChanged(base.id)
+        status = PENDING_DELETE if later else DELETED
+        await self._engine.join(delete_images, Deletion(image, was, release, status, tell))
 
 
 def _begin(
@@ -264,7 +202,7 @@ def _begin(
     if limits != UNLIMITED:
         turn = take_turn(connection, claim.owner)
         claim = evolve(claim, turn=turn if size is None else None)
-    _update(connection, image.id, was, {"status": image.status, "updated_at": as_kept(connection, utc_now())})
+    update_image(connection, image.id, was, {"status": image.status, "updated_at": as_kept(connection, utc_now())})
     add_claim(connection, claim)
     check_begun(connection, claim, limits, size)
     begun = _present(connection, image.id)
@@ -283,7 +221,7 @@ def _write_published(connection: Connection, image: Image, was: str, claim: Clai
         return _published(connection, image, was)
     now = as_kept(connection, utc_now())
     values = {name: getattr(image, name) for name in ("status", *_OF_DATA)}
-    _update(connection, image.id, was, values | {"updated_at": now})
+    update_image(connection, image.id, was, values | {"updated_at": now})
     reconcile_locations(connection, image.id, image.locations, now)
     return _present(connection, image.id)
 
@@ -319,40 +257,6 @@ def _extend(
     return save_image(connection, image, was, None, None, base, tell)
 
 
-def _update(connection: Connection, image_id: str, was: str, values: Mapping[str, Any]) -> None:
-    """:raises StatusConflict: if the image is not in the status *was*."""
-    change = _changed(connection.dialect, tuple(values))
-    if change.change(connection, {**values, "wanted": image_id, "was": was}) != 1:
-        raise StatusConflict(image_id, was, _status(connection, image_id))
-
-
-@cache
-def _changed(dialect: Dialect, names: tuple[str, ...]) -> Prepared:
-    """The change of columns of an image that is in a status."""
-    known = (images.c.id == bindparam("wanted", None), alive(images), images.c.status == bindparam("was", None))
-    return prepare_change(update(images).where(*known).values({name: bindparam(name, None) for name in names}), dialect)
-
-
-@cache
-def _disowned(dialect: Dialect) -> Prepared:
-    """The claims of those who fill an image, given to nobody."""
-    filling = (claims.c.image_id == bindparam("mine", None), claims.c.kind.in_((STAGE, IMPORT, LOCATION)))
-    return prepare_change(update(claims).where(*filling).values(process=NOBODY), dialect)
-
-
-def _release(connection: Connection, image_id: str, was: str, claim: Claim | None) -> None:
-    """:raises StatusConflict: if the claim is gone: we were taken for dead, and others have cleaned up after us."""
-    if claim is not None and not drop_claim(connection, claim.id, claim.process):
-        raise StatusConflict(image_id, was, _status(connection, image_id))
-
-
-def _status(connection: Connection, image_id: str) -> str | None:
-    found: str | None = connection.execute(
-        select(images.c.status).where(images.c.id == image_id, alive(images))
-    ).scalar()
-    return found
-
-
 def _requeue(connection: Connection, claim: Claim, tell: Tell[Image]) -> bool:
     if not drop_claim(connection, claim.id):
         return False
@@ -381,22 +285,3 @@ def _release_stuck(connection: Connection, before: datetime) -> list[str]:
         if connection.execute(update(images).where(images.c.id == image_id, *stuck).values(values)).rowcount == 1:
             released.append(image_id)
     return released
-
-
-def _delete(
-    connection: Connection, image: Image, was: str, release: Claim | None, status: str, tell: Tell[Image]
-) -> None:
-    now = as_kept(connection, utc_now())
-    values = {"status": status, "deleted": True, "deleted_at": now, "updated_at": now}
-    _update(connection, image.id, was, values)
-    delete_children(connection, image.id, now, status)
-    # Whoever fills it meanwhile finds that it may not any more, and stops; the reaper sees to what is left.
-    _disowned(connection.dialect).change(connection, {"mine": image.id})
-    _release(connection, image.id, was, release)
-    tell(connection, evolve(image, status=status))
-
-
-def _values(image: Image) -> dict[str, Any]:
-    """The columns of the image's own row that a save writes."""
-    written = (name for name in COLUMNS if name not in ("id", "created_at"))
-    return {name: getattr(image, name) for name in written}

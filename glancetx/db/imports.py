@@ -17,7 +17,6 @@ from glancetx.db.children import LOCK_PROPERTY
 from glancetx.db.claims import NOBODY, add_claim, drop_claim
 from glancetx.db.dialects import alive, as_kept, exactly
 from glancetx.db.engine import Engine
-from glancetx.db.images import save_image
 from glancetx.db.own_schema import claims, imports
 from glancetx.db.reading import find_image
 from glancetx.db.schema import image_properties, images
@@ -25,6 +24,7 @@ from glancetx.db.strays import is_going
 from glancetx.db.tasks import add_task, change_task, find_task
 from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import check_begun, check_more, take_turn
+from glancetx.db.writing import save_image
 from glancetx.domain.claim import DELETE, DISCARD, LOCATION, Claim
 from glancetx.domain.errors import Conflict, DataNotFound, ImportLost, StatusConflict
 from glancetx.domain.image import Image, utc_now

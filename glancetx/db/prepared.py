@@ -10,7 +10,9 @@ from contextlib import closing
 from typing import Any, Final
 
 from attrs import field, frozen
-from sqlalchemy import Connection, Dialect, Select, Update
+from sqlalchemy import BindParameter, Connection, Dialect, Select, Update, bindparam
+
+from glancetx.db.dialects import takes_several
 
 
 @frozen
@@ -49,14 +51,47 @@ class Prepared:
     def change(self, connection: Connection, values: Mapping[str, Any]) -> int:
         """Within a transaction, as `within`: tells how many rows it found."""
         _begin(connection)
-        converted = {name: convert(values[name]) for name, convert in self.convert.items() if name in values}
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(self.text, self._parameters({**values, **converted}))
+            cursor.execute(self.text, self._converted(values))
             return int(cursor.rowcount)
+
+    def _converted(self, values: Mapping[str, Any]) -> Any:
+        converted = {name: convert(values[name]) for name, convert in self.convert.items() if name in values}
+        return self._parameters({**values, **converted})
 
     def _parameters(self, values: Mapping[str, Any]) -> Any:
         given = {**values, **self.fixed}
         return given if self.order is None else tuple([given[name] for name in self.order])
+
+
+@frozen
+class Outcome:
+    """What came of a statement: the *count* of rows that it found or changed, and what *rows* it returned."""
+
+    count: int
+    rows: Sequence[Any]
+
+
+def send_all(connection: Connection, statements: Sequence[tuple[Prepared, Mapping[str, Any]]]) -> list[Outcome]:
+    """Within a transaction: each of *statements* with its values, one after the other.
+
+    In one go where the database takes that: for each of them alone, threads on both sides are put to sleep and woken.
+    """
+    _begin(connection)
+    with closing(connection.connection.cursor()) as cursor:
+        if not takes_several(connection.dialect):
+            return [_outcome(cursor, each.text, each._converted(values)) for each, values in statements]
+        texts = [cursor.mogrify(each.text, each._converted(values)) for each, values in statements]
+        outcomes = [_outcome(cursor, ";\n".join(texts))]
+        while cursor.nextset():
+            outcomes.append(_outcome(cursor))
+        return outcomes
+
+
+def _outcome(cursor: Any, *statement: Any) -> Outcome:
+    if statement:
+        cursor.execute(*statement)
+    return Outcome(int(cursor.rowcount), cursor.fetchall() if cursor.description else ())
 
 
 def _begin(connection: Connection) -> None:
@@ -78,6 +113,22 @@ def prepare_change(change: Update, dialect: Dialect) -> Prepared:
     found = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
     convert = {name: process for name, process in found.items() if process is not None and name not in fixed}
     return Prepared(str(compiled), fixed, _order(compiled), convert)
+
+
+SIZES: Final = (1, 2, 4, 8, 16, 32)
+"""How many values a statement asks for by `any_of`: the last one several times, so that there are few statements."""
+
+
+def padded(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """*values*, 32 at most, for the parameters of an `any_of` of the next greater size."""
+    size = next(size for size in SIZES if size >= len(values))
+    given = [*values, *[values[-1]] * (size - len(values))]
+    return {f"{name}_{number}": each for number, each in enumerate(given)}
+
+
+def any_of(name: str, size: int) -> list[BindParameter[Any]]:
+    """Parameters for the values of an IN."""
+    return [bindparam(f"{name}_{number}", None) for number in range(size)]
 
 
 _WHOLE: Final = {"render_postcompile": True}

@@ -10,9 +10,8 @@ from sqlalchemy import Connection, Dialect, bindparam, select
 
 from glancetx.db.dialects import alive, exactly, reads_what_it_locked
 from glancetx.db.filters import visible_by_id
-from glancetx.db.gathered import MOST
 from glancetx.db.pages import read_page
-from glancetx.db.prepared import Prepared, prepare_query
+from glancetx.db.prepared import Prepared, any_of, padded, prepare_query, send_all
 from glancetx.db.rows import read_images, select_images
 from glancetx.db.schema import images
 from glancetx.db.shares import Sight
@@ -22,26 +21,23 @@ from glancetx.domain.image import Image
 from glancetx.domain.query import ImageQuery
 from glancetx.domain.text import is_wide
 
-SIZES: Final = tuple(1 << power for power in range(MOST.bit_length()))
-"""How many ids a statement asks for: the last one several times, so that there are few statements."""
 _ROW: Final = select(images.c.id).where(images.c.id == bindparam("wanted"), alive(images)).with_for_update()
 
 
 def load_images(connection: Connection, sight: Sight, image_ids: Sequence[str]) -> Mapping[str, Image]:
     """Those of *image_ids* that may be seen, and perhaps others."""
-    size = next(size for size in SIZES if size >= len(image_ids))
-    padded = [*image_ids, *[image_ids[-1]] * (size - len(image_ids))]
-    values = {"project": sight.project_id, **{f"wanted_{number}": each for number, each in enumerate(padded)}}
+    wanted = padded("wanted", image_ids)
+    values = {"project": sight.project_id, **wanted}
 
     def find(few: bool) -> Sequence[Any]:
-        return _some(connection.dialect, size, is_admin=sight.is_admin, few=few).all(connection, values)
+        return _some(connection.dialect, len(wanted), is_admin=sight.is_admin, few=few).all(connection, values)
 
     return {image.id: image for image in read_images(connection, find)}
 
 
 @cache
 def _some(dialect: Dialect, size: int, *, is_admin: bool, few: bool) -> Prepared:
-    wanted = images.c.id.in_([bindparam(f"wanted_{number}", None) for number in range(size)])
+    wanted = images.c.id.in_(any_of("wanted", size))
     statement = select_images(dialect, few=few).where(wanted, alive(images))
     if not is_admin:
         statement = statement.where(visible_by_id(bindparam("project", None)))
@@ -83,6 +79,32 @@ def hold_image(connection: Connection, image_id: str) -> Image | None:
     if not together and not hold(connection, image_id):
         return None
     return _find(connection, image_id, held=together)
+
+
+def hold_images(connection: Connection, image_ids: Sequence[str]) -> Mapping[str, Image]:
+    """As `hold_image`, for several, 32 at most; those that are gone are left out.
+
+    Not with one statement: what belongs to the second image would be read as it was when the first was locked.
+    """
+    if len(image_ids) == 1:
+        found = hold_image(connection, image_ids[0])
+        return {found.id: found} if found is not None else {}
+    wanted = padded("wanted", sorted(image_ids))
+    dialect, size = connection.dialect, len(wanted)
+
+    def find(few: bool) -> Sequence[Any]:
+        read = _some(dialect, size, is_admin=True, few=few)
+        *_, outcome = send_all(connection, [(_rows(dialect, size), wanted), (read, wanted)])
+        return outcome.rows
+
+    return {image.id: image for image in read_images(connection, find)}
+
+
+@cache
+def _rows(dialect: Dialect, size: int) -> Prepared:
+    """Locks images, whoever wants some of them in the same order."""
+    wanted = select(images.c.id).where(images.c.id.in_(any_of("wanted", size)), alive(images))
+    return prepare_query(wanted.order_by(images.c.id).with_for_update(), dialect)
 
 
 def _find(connection: Connection, image_id: str, *, held: bool) -> Image | None:

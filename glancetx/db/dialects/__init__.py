@@ -17,7 +17,7 @@ from glancetx.db.dialects.expressions import (
     unindexed,
 )
 from glancetx.db.dialects.pools import Fault, Pool, Pools
-from glancetx.db.dialects.statements import as_kept, lock_schema, reads_what_it_locked
+from glancetx.db.dialects.statements import as_kept, lock_schema, reads_what_it_locked, takes_several
 
 __all__ = [
     "Fault",
@@ -37,5 +37,6 @@ __all__ = [
     "make_pools",
     "nulls_are_smallest",
     "reads_what_it_locked",
+    "takes_several",
     "unindexed",
 ]

@@ -36,8 +36,9 @@ def mysql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     writing, reading = share(settings.max_pool_size)
     # READ COMMITTED: REPEATABLE READ locks gaps between rows, for which other transactions wait or die in deadlocks.
     writers, readers = (_engine(url, settings, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
+    event.listen(writers, "do_connect", _take_several)
     return Pools(
-        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=4),
+        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=8),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
     )
 
@@ -60,6 +61,13 @@ def _engine(url: URL, settings: DatabaseSettings, level: Any) -> Engine:
         check_version(connection.get_server_info())
 
     return engine
+
+
+def _take_several(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
+    """Let a connection take several statements at once (`takes_several`), which it is asked to before it is opened."""
+    from pymysql.constants import CLIENT
+
+    parameters["client_flag"] = parameters.get("client_flag", 0) | CLIENT.MULTI_STATEMENTS
 
 
 def session(version: str, settings: DatabaseSettings) -> list[str]:

@@ -38,7 +38,7 @@ def postgresql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     writers, readers = (_engine(url, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
     _read_in_order(readers)
     return Pools(
-        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=4),
+        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=8),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
     )
 

@@ -48,3 +48,8 @@ def reads_what_it_locked(dialect: Dialect) -> bool:
     PostgreSQL reads what was there when the statement began. SQLite waits before.
     """
     return dialect.name != "postgresql"
+
+
+def takes_several(dialect: Dialect) -> bool:
+    """Whether connections that write take several statements, with ``;`` between them, in one go."""
+    return dialect.name == "mysql"

@@ -15,6 +15,8 @@ from twisted.internet.threads import deferToThread
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
 from glancetx.db.schema import image_properties, image_tags
+from glancetx.db.telling import nobody
+from glancetx.db.writing import Save, save_images
 from glancetx.domain.context import service_context
 from glancetx.domain.errors import ImageChanged
 from glancetx.domain.image import Image, utc_now
@@ -45,6 +47,7 @@ def add_tag(connection: Connection, image_id: str) -> None:
     connection.execute(insert(image_tags).values(row))
 
 
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("change", [change_property, add_tag])
 @pytest_twisted.ensureDeferred
 async def test_save_sees_what_it_waited_for(
@@ -53,9 +56,14 @@ async def test_save_sees_what_it_waited_for(
     new_image: Callable[..., Image],
     server: DatabaseServer,
     change: Callable[[Connection, str], None],
+    several: bool,
 ) -> None:
-    """Whoever waits for a change that others make finds it, if it is one of what belongs to the image only."""
-    read = await images.create(new_image(properties={"a": "ours"}))
+    """Whoever waits for a change that others make finds it, if it is one of what belongs to the image only.
+
+    Also if *several* are saved at once, and it waits for the second, when it has locked the first.
+    """
+    made = [await images.create(new_image(properties={"a": "ours"})) for _ in range(2)]
+    beside, read = sorted(made, key=lambda image: image.id)
     held, enough = threading.Event(), threading.Event()
 
     def other(connection: Connection) -> None:
@@ -66,12 +74,14 @@ async def test_save_sees_what_it_waited_for(
 
     holding = ensureDeferred(engine.interact(other))
     await deferToThread(held.wait, PATIENCE)
-    saving = ensureDeferred(images.save(evolve(read, name="ours"), was=read.status, base=read))
+    saves = [Save(evolve(each, name="ours"), each.status, None, None, each, nobody) for each in (beside, read)]
+    saving = ensureDeferred(engine.interact(save_images, saves if several else saves[1:]))
     await wait(lambda: waiting(server) == 1)
     enough.set()
     with pytest.raises(ImageChanged):
         await saving
     await holding
+    assert (await images.get(service_context(), beside.id)).name is None
     left = await images.get(service_context(), read.id)
     assert left.name is None
     assert "theirs" in (left.properties["a"], *left.tags)

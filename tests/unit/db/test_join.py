@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 import pytest_twisted
@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from glancetx.db.engine import Engine
 from glancetx.db.schema import metadef_resource_types as kinds
+from glancetx.db.telling import on_commit
 from glancetx.domain.image import utc_now
 from tests.running import PATIENCE
 
@@ -25,14 +26,20 @@ class Writers:
     engine: Engine
     order: list[str] = field(factory=list)
     transactions: list[object] = field(factory=list)
+    told: list[str] = field(factory=list)
     _held: threading.Event = field(factory=threading.Event)
     _blockers: list[Deferred[None]] = field(factory=list)
 
-    def write(self, connection: Connection, name: str, wanted: str | None = None) -> str:
-        connection.execute(insert(kinds).values(name=wanted or name, protected=False, created_at=utc_now()))
-        self.transactions.append(connection.get_transaction())
-        self.order.append(name)
-        return name
+    def write(self, connection: Connection, orders: Sequence[tuple[str, str]]) -> list[str]:
+        for name, wanted in orders:
+            connection.execute(insert(kinds).values(name=wanted, protected=False, created_at=utc_now()))
+            self.transactions.append(connection.get_transaction())
+            self.order.append(name)
+            on_commit(connection, lambda name=name: self.told.append(name))  # type: ignore[misc]
+        return [name for name, _ in orders]
+
+    def write_otherwise(self, connection: Connection, orders: Sequence[tuple[str, str]]) -> list[str]:
+        return [name * 2 for name in self.write(connection, orders)]
 
     def _block(self, connection: Connection, begun: Callable[[], None]) -> None:
         begun()
@@ -51,8 +58,9 @@ class Writers:
             self._blockers.append(ensureDeferred(blocker))
             await begun
 
-    def wait(self, name: str, wanted: str | None = None) -> Deferred[str]:
-        return ensureDeferred(self.engine.join(self.write, name, wanted))
+    def wait(self, name: str, wanted: str | None = None, *, otherwise: bool = False) -> Deferred[str]:
+        works = self.write_otherwise if otherwise else self.write
+        return ensureDeferred(self.engine.join(works, (name, wanted or name)))
 
     async def go(self) -> None:
         self._held.set()
@@ -70,11 +78,11 @@ async def writers(engine: Engine) -> AsyncIterator[Writers]:
 
 @pytest_twisted.ensureDeferred
 async def test_together(writers: Writers, count: Callable[..., Deferred[int]]) -> None:
-    """Each has its own result; four or more are one transaction."""
-    waiting = [writers.wait(name) for name in "abcdef"]
+    """Each has its own result, of what he wanted, and all is told once; four or more are one transaction."""
+    waiting = [writers.wait(name, otherwise=name in "be") for name in "abcdef"]
     await writers.go()
-    assert [await each for each in waiting] == [*"abcdef"]
-    assert sorted(writers.order) == [*"abcdef"]
+    assert [await each for each in waiting] == ["a", "bb", "c", "d", "ee", "f"]
+    assert sorted(writers.order) == sorted(writers.told) == [*"abcdef"]
     assert len({id(each) for each in writers.transactions}) <= 2
     assert await count(kinds) == 6
 
