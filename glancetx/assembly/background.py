@@ -118,7 +118,7 @@ class BackgroundBuilder:
         mends = [mender] if mender is not None and self.settings.audit.repair_rate else []
         scrubber = self._scrubber()
         removal, surveyor = self._surveyor()
-        placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores.to_fill())
+        placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores)
         completer, updater = self._completer(), self._updater()
         leadership = Leadership(self.reactor, self.leases, lease)
         led = [*self._led(auditor, replicator, scrubber, placer, surveyor), completer]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -53,12 +53,11 @@ def _value(image: Image, name: str) -> str | None:
     return image.properties.get(name)
 
 
-def missing(image: Image, rules: Iterable[Rule], stores: Sequence[str]) -> tuple[str, ...]:
-    """The stores that *image* should be in and is not. *stores*: all there are to write to, the best one first."""
+def missing(image: Image, having: Collection[str], rules: Iterable[Rule], stores: Sequence[str]) -> tuple[str, ...]:
+    """The stores that *image* should be in, beside those *having* it; *stores*: all to write to, the best one first."""
     rule = next((rule for rule in rules if rule.fits(image)), None)
     if rule is None:
         return ()
-    having = {str(location.metadata.get("store")) for location in image.locations}
     lacking = [name for name in rule.stores or stores if name in stores and name not in having]
     if rule.stores:
         return tuple(lacking)

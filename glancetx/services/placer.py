@@ -16,6 +16,7 @@ from glancetx.domain.placement import Rule, missing
 from glancetx.domain.query import ImageQuery
 from glancetx.domain.status import ACTIVE
 from glancetx.services.periodic import PeriodicService
+from glancetx.stores.registry import Stores
 
 INTERVAL: Final = 60.0
 PAGE: Final = 100
@@ -35,7 +36,7 @@ class Placer(PeriodicService):
     """
 
     def __init__(
-        self, reactor: IReactorTime, images: Images, copy: Copy, rules: Sequence[Rule], stores: Sequence[str]
+        self, reactor: IReactorTime, images: Images, copy: Copy, rules: Sequence[Rule], stores: Stores
     ) -> None:
         super().__init__(reactor, INTERVAL)
         self._images, self._copy, self._rules, self._stores = images, copy, rules, stores
@@ -80,7 +81,8 @@ class Placer(PeriodicService):
             return []
 
     async def _place(self, image: Image) -> bool:
-        lacking = missing(image, self._rules, self._stores)
+        having = {self._stores.name_of(location) for location in image.locations}
+        lacking = missing(image, {name for name in having if name}, self._rules, self._stores.to_fill())
         if not lacking or image.properties.get(IMPORTING_TO):
             return False
         try:

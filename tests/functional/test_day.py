@@ -231,6 +231,7 @@ async def test_a_day(day: Day) -> None:
     assert found["statuses"] == {"active": COUNT, "deleted": DOOMED}
     assert found["claims"] == 0
     assert facts["replicator"]["repaired"] == DAMAGED
+    assert facts["placer"]["begun"] == WANTED  # though the stores do not write their names to the locations
     assert len(day.far._kept) == DAMAGED + WANTED
     assert all(kept.data == CONTENT for store in (day.near, day.far) for kept in store._kept.values())
     assert len(day.near._kept) == COUNT

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from glancetx.domain.errors import ConfigurationError
-from glancetx.domain.image import Image, Location
+from glancetx.domain.image import Image
 from glancetx.domain.placement import Rule, missing
 
 STORES = ("fast", "cheap", "far")
@@ -15,12 +15,11 @@ IMAGE = Image(
     status="active",
     visibility="public",
     properties={"os_distro": "debian"},
-    locations=(Location(url="file:///x", metadata={"store": "cheap"}),),
 )
 
 
 def lacking(*rules: str, image: Image = IMAGE) -> tuple[str, ...]:
-    return missing(image, [Rule.parse(rule) for rule in rules], STORES)
+    return missing(image, {"cheap"}, [Rule.parse(rule) for rule in rules], STORES)
 
 
 def test_named_stores() -> None:
