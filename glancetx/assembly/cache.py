@@ -15,6 +15,7 @@ from glancetx.cache.index_sqlite import SqliteIndex
 from glancetx.cache.index_xattr import AttributeIndex
 from glancetx.config.settings import CacheSettings
 from glancetx.db.cache import CacheRows
+from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
 from glancetx.interfaces import ICacheIndex
@@ -35,7 +36,7 @@ def build_cache(settings: CacheSettings, engine: Engine, files: Threads, hashing
     """Not started yet."""
     folder = CacheFolder(settings.directory)
     index = choose_index(settings, folder, engine, files)
-    return ImageCache(settings, folder, index, Images(engine), files, hashing, reactor)
+    return ImageCache(settings, folder, index, Images(engine), Copies(engine), files, hashing, reactor)
 
 
 def choose_index(settings: CacheSettings, folder: CacheFolder, engine: Engine, files: Threads) -> ICacheIndex:

@@ -19,6 +19,7 @@ from twisted.web.iweb import IBodyProducer
 from glancetx.cache.files import CacheFolder, Draft, Identity, Opened, stale_before, verified
 from glancetx.cache.growing import Fill, Follower, RemoteFill, close_in
 from glancetx.config.settings import CacheSettings
+from glancetx.db.copies import Copies
 from glancetx.db.images import Images
 from glancetx.domain.cached import CacheEntry, Content, Pruned, content_of
 from glancetx.domain.errors import DataCorrupt, StoreError
@@ -47,6 +48,7 @@ class ImageCache:
         folder: CacheFolder,
         index: ICacheIndex,
         images: Images,
+        copies: Copies,
         files: Threads,
         hashing: Threads,
         reactor: Any,
@@ -54,7 +56,7 @@ class ImageCache:
         self.settings = settings
         self.index = index
         self._folder = folder
-        self._images = images
+        self._images, self._copies = images, copies
         self._files, self._hashing, self._reactor = files, hashing, reactor
         self._fills: dict[str, Fill] = {}
         self._beginning: dict[str, SharedCall[Fill | None]] = {}
@@ -178,8 +180,9 @@ class ImageCache:
     async def prune(self, *, wait: bool = True, latest: float = math.inf) -> Pruned:
         """Remove what was not read for the longest time, until the files are not larger than the limit together.
 
-        A file that is being read stays. If another process of this node prunes or cleans: *wait*, or do nothing. It
-        ends early at the time *latest* of the reactor's clock.
+        A file that is being read stays, and so does one that a damaged copy may have to be remade from. If another
+        process of this node prunes or cleans: *wait*, or do nothing. It ends early at the time *latest* of the
+        reactor's clock.
         """
         async with self._alone(wait=wait) as turn:
             return await self._prune(latest) if turn else Pruned()
@@ -202,6 +205,8 @@ class ImageCache:
         for file in sorted(files, key=lambda file: read.get(file.image_id, file.modified)):
             if size >= excess or self._reactor.seconds() > latest:
                 break
+            if await self._copies.are_damaged(file.image_id):
+                continue
             if await self._files.run(self._folder.remove_unused, file.image_id):
                 await self.index.remove(file.image_id)
                 count, size = count + 1, size + file.size

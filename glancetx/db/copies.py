@@ -83,6 +83,10 @@ class Copies:
         found = await self._engine.read(_load, these)
         return sorted((each for each in found if each.location.id != copy.location.id), key=lambda c: c.state != SOUND)
 
+    async def are_damaged(self, image_id: str) -> bool:
+        """Whether a copy of that image was found corrupt or missing, and has not been remade."""
+        return await self._engine.read(_are_damaged, image_id)
+
     async def known(self, locations: Iterable[Location]) -> dict[int, Known]:
         """What is known of these locations, by their ids; of new ones, nothing is."""
         return await self._engine.read(_known, locations)
@@ -200,6 +204,11 @@ def _undisturbed(copy: Copy) -> tuple[ColumnElement[bool], ...]:
     location = select(image_locations.c.id).where(image_locations.c.id == copies.c.location_id, alive(image_locations))
     work = select(claims.c.id).where(claims.c.image_id == copies.c.image_id)
     return copies.c.location_id == copy.location.id, location.exists(), ~work.exists()
+
+
+def _are_damaged(connection: Connection, image_id: str) -> bool:
+    damaged = _select_copies().where(images.c.id == image_id, copies.c.state.in_((CORRUPT, MISSING)))
+    return connection.execute(damaged.limit(1)).first() is not None
 
 
 def _with_image(connection: Connection, context: RequestContext, image_id: str) -> tuple[Image, dict[int, Known]]:

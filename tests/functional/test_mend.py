@@ -71,8 +71,15 @@ async def mend(*apis: Api) -> int:
 @pytest.mark.parametrize("damage", ["flip", "delete"])
 @pytest_twisted.ensureDeferred
 async def test_served_and_mended(start: Started, tmp_path: Path, damage: str) -> None:
-    """Readers get the image, and ranges of it, from the cache; then the copy is made again from there."""
-    api = await start(node(tmp_path, "cache"))
+    """Readers get the image, and ranges of it, from the cache; then the copy is made again from there.
+
+    Until then the file is not pruned.
+    """
+    settings = node(tmp_path, "cache")
+    assert settings.cache is not None
+    api = await start(evolve(settings, cache=evolve(settings.cache, max_size=0)))
+    cache = api.service.cache
+    assert cache is not None
     image_id, path = await cached(api)
     if damage == "flip":
         flip(path, 1000)
@@ -84,10 +91,12 @@ async def test_served_and_mended(start: Started, tmp_path: Path, damage: str) ->
     assert (reply.status, reply.body) == (200, CONTENT)
     reply = await read(api, image_id, Range="bytes=990-1009")
     assert (reply.status, reply.body) == (206, CONTENT[990:1010])
+    assert (await cache.prune()).files == 0
     assert await mend(api) == 1
     assert path.read_bytes() == CONTENT
     assert await states(api) == {SOUND: 1}
     assert await mend(api) == 0
+    assert (await cache.prune()).files == 1
 
 
 @pytest.mark.parametrize("silent", [True, False])
