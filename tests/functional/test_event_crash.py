@@ -110,6 +110,11 @@ def told(events: list[Any]) -> list[tuple[str, str]]:
     return [(event["event_type"], event["payload"]["id"]) for event in events]
 
 
+def rows(daemon: Daemon) -> int:
+    """How many events wait in its database."""
+    return transact(DatabaseSettings(connection=f"sqlite:///{daemon.folder}/db.sqlite"), count_events)
+
+
 def unsent(daemon: Daemon) -> int:
     """What ``glancetx status`` says of them."""
     command = [str(Path(sys.executable).parent / "glancetx"), "status", "--json"]
@@ -119,9 +124,8 @@ def unsent(daemon: Daemon) -> int:
 
 
 def wait_until_sent(daemon: Daemon) -> None:
-    settings = DatabaseSettings(connection=f"sqlite:///{daemon.folder}/db.sqlite")
     deadline = time.monotonic() + PATIENCE
-    while transact(settings, count_events):
+    while rows(daemon):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -168,6 +172,29 @@ def test_killed_while_it_is_taken_over(daemon: Daemon, listener: Listener) -> No
     assert daemon.wait() == -signal.SIGKILL
     daemon.start()
     assert [name for name, _ in told(listener.hear(1))] == ["image.create"]
+
+
+def test_killed_beside_others(daemon: Daemon, broker: RabbitMQ, topic: str, listener: Listener, tmp_path: Path) -> None:
+    """Of two nodes on a database one dies with what its broker did not take: processes of the other send it, once."""
+    (tmp_path / "other").mkdir()
+    other = Daemon(tmp_path / "other")
+    configure(other, RabbitMQ(tmp_path / "away"), topic)
+    other.configure(f"""
+        [database]
+        connection = sqlite:///{daemon.folder}/db.sqlite
+    """)
+    daemon.start("--workers", "2")
+    other.start()
+    try:
+        ids = [create(other) for _ in range(5)]
+        assert rows(daemon) == 5
+        other.signal(signal.SIGKILL)
+        other.wait()
+    finally:
+        other.stop()
+    assert sorted(told(listener.hear(5))) == sorted(("image.create", image_id) for image_id in ids)
+    wait_until_sent(daemon)
+    assert listener.all() == []
 
 
 def test_a_delete_that_the_reaper_ends(daemon: Daemon, listener: Listener) -> None:
