@@ -270,6 +270,7 @@ class ImageService(MultiService):
         self.imports = Imports(
             images,
             runs,
+            self._claims,
             policy,
             limits,
             self._stores,

@@ -192,14 +192,14 @@ class BackgroundBuilder:
 
     def _scrubber(self) -> Scrubber:
         pending = PendingDeletes(self.engine)
-        scrubs = Scrubs(pending, self.stores, self.process.id)
+        scrubs = Scrubs(pending, self.claims, self.stores, self.process.id)
         return Scrubber(self.reactor, pending, scrubs, self.settings.scrub)
 
     def _surveyor(self) -> tuple[StrayRemoval, Surveyor]:
         settings = self.settings.strays
         strays = Strays(self.engine)
         ownership = Ownership(strays, settings.stray_grace)
-        removal = StrayRemoval(strays, ownership, self.stores, self.process.id)
+        removal = StrayRemoval(strays, self.claims, ownership, self.stores, self.process.id)
         stores = {name: self.stores.get(name) for name in self.stores.identifiers}
         if unknown := set(settings.stray_stores) - set(stores):
             raise ConfigurationError(f"stray_stores: there is no store {', '.join(sorted(unknown))}")

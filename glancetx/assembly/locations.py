@@ -74,4 +74,14 @@ class AdditionBuilder:
         from glancetx.outgoing.guarded import check
 
         admit = partial(check, self.reactor, self.settings.fetch)
-        return Additions(self.images, self.runs, self.policy, self.stores, runner, self.events, self.process, admit)
+        return Additions(
+            self.images,
+            self.runs,
+            self.claims,
+            self.policy,
+            self.stores,
+            runner,
+            self.events,
+            self.process,
+            admit,
+        )

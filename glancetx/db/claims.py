@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, field, frozen
 from sqlalchemy import Connection, delete, insert, select, update
 
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, leases, processes
 from glancetx.db.usage import reserve
 from glancetx.domain.claim import Claim
-from glancetx.domain.errors import DatabaseUnavailable
 from glancetx.domain.image import utc_now
 from glancetx.domain.limits import Limits
 
@@ -78,7 +79,7 @@ class Claims:
     def __init__(self, engine: Engine, lease: float = LEASE, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._lease, self._now = engine, timedelta(seconds=lease), now
         self._here = this_process()
-        self._owed: set[str] = set()  # the ids of claims to be abandoned when the database is there again
+        self._under_way = Counter[str]()  # the ids of claims, with how many blocks of `working_on` they have
         self._renewed = self._trusting_until = datetime.min
 
     async def register(self, process: Process) -> None:
@@ -101,8 +102,23 @@ class Claims:
         """Say that *process* ends now. Claims it leaves are orphans at once."""
         await self._engine.ensure(_forget, process.id)
 
+    @contextmanager
+    def working_on(self, claim: Claim) -> Iterator[None]:
+        """A block that works on *claim*, which is noted within it; blocks may be nested.
+
+        A claim of ours that exists outside of such a block is an orphan: its work has failed, and could not even say
+        so; or it was thought not to have been noted.
+        """
+        self._under_way[claim.id] += 1
+        try:
+            yield
+        finally:
+            self._under_way[claim.id] -= 1
+            if not self._under_way[claim.id]:
+                del self._under_way[claim.id]
+
     async def take(self, claim: Claim) -> None:
-        """Note a claim; its process must be registered, or it is an orphan."""
+        """Note a claim; its process must be registered and be `working_on` it, or it is an orphan."""
         await self._engine.interact(add_claim, claim)
 
     async def release(self, claim: Claim) -> None:
@@ -110,15 +126,8 @@ class Claims:
         await self._engine.ensure(drop_claim, claim.id)
 
     async def abandon(self, claim: Claim) -> bool:
-        """Give a claim to nobody, so that it is an orphan; tells whether it still exists.
-
-        :raises DatabaseUnavailable: as `Engine.ensure`; then the next call of `orphans` that succeeds does it.
-        """
-        try:
-            return await self._engine.ensure(_abandon, (claim.id,)) == 1
-        except DatabaseUnavailable:
-            self._owed.add(claim.id)
-            raise
+        """Give a claim to nobody, so that it is an orphan; tells whether it still exists."""
+        return await self._engine.ensure(_abandon, (claim.id,)) == 1
 
     async def existing(self, claim_ids: Sequence[str]) -> set[str]:
         """Those of these claims that are there, whosesoever they are."""
@@ -141,17 +150,16 @@ class Claims:
     async def orphans(self) -> list[Claim]:
         """The claims of dead processes: unknown ones, gone from this host, or past their lease; and abandoned ones.
 
+        Also those of the registered process that it is not `working_on`.
+
         In the same transaction they are given to nobody: a process that was taken for dead and is not cannot save an
         image with its claim any more. They stay orphans until they are settled. Dead processes are forgotten. The
         registered process itself never is dead. After we could not renew our own lease in time, nobody is taken for
         dead for the lack of one, for the length of a lease.
         """
-        owed = frozenset(self._owed)
         now = self._now()
         trusting = now < self._trusting_until or now - self._renewed > self._lease
-        found = await self._engine.ensure(_orphans, datetime.min if trusting else now, self._here, owed)
-        self._owed -= owed
-        return found
+        return await self._engine.ensure(_orphans, datetime.min if trusting else now, self._here, self._under_way)
 
 
 def add_claim(connection: Connection, claim: Claim) -> None:
@@ -192,19 +200,22 @@ def _forget(connection: Connection, process_id: str) -> None:
     connection.execute(delete(leases).where(leases.c.process == process_id))  # if it wakes up, it has to ask again
 
 
-def _orphans(connection: Connection, now: datetime, here: Process, owed: Set[str]) -> list[Claim]:
+def _orphans(connection: Connection, now: datetime, here: Process, under_way: Container[str]) -> list[Claim]:
     rows = connection.execute(select(processes)).mappings().all()
     alive = {row["id"] for row in rows if not is_dead(row, now, here)} | {here.id}
     for row in rows:
         if row["id"] not in alive:  # its claims are nobody's from here on, so nothing refers to it any more
             _forget(connection, row["id"])
+    # Whoever notes a claim is at work on it before, and until it is gone: what is read here is looked up after that.
     orphans = [
-        Claim(**row)
-        for row in connection.execute(select(claims).order_by(claims.c.id)).mappings()
-        if row["process"] not in alive or row["id"] in owed
+        claim_id
+        for claim_id, process in connection.execute(select(claims.c.id, claims.c.process)).all()
+        if process not in alive or (process == here.id and claim_id not in under_way)
     ]
-    _abandon(connection, [claim.id for claim in orphans])
-    return [evolve(claim, process=NOBODY) for claim in orphans]
+    _abandon(connection, orphans)
+    # One that was taken for dead, and is not, may have ended its claim just now.
+    given = select(claims).where(claims.c.id.in_(orphans), claims.c.process == NOBODY)
+    return [Claim(**row) for row in connection.execute(given.order_by(claims.c.id).with_for_update()).mappings()]
 
 
 def is_dead(row: Any, now: datetime, here: Process) -> bool:

@@ -9,13 +9,13 @@ from attrs import evolve
 
 from glancetx.access.policy import Policy
 from glancetx.config.settings import ImportSettings
-from glancetx.db.claims import Process
+from glancetx.db.claims import Claims, Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
 from glancetx.db.telling import Transaction
 from glancetx.domain.claim import IMPORT, Claim
 from glancetx.domain.context import RequestContext, service_context
-from glancetx.domain.errors import Conflict, Invalid, OutcomeUnknown, UrlRefused
+from glancetx.domain.errors import Conflict, Invalid, UrlRefused
 from glancetx.domain.image import Image
 from glancetx.domain.importing import (
     COPY_IMAGE,
@@ -48,6 +48,7 @@ class Imports:
         self,
         images: Images,
         runs: ImportRuns,
+        claims: Claims,
         policy: Policy,
         limits: ILimits,
         stores: Stores,
@@ -63,6 +64,7 @@ class Imports:
     ) -> None:
         self._images = images
         self._runs = runs
+        self._claims = claims
         self._policy = policy
         self._limits = limits
         self._stores = stores
@@ -185,11 +187,7 @@ class Imports:
         )
         limits = await self._limits.limits_of(image.owner)
         # Once it is in the database, somebody has to work on it: a client that leaves now must not keep us from it.
-        try:
-            await Shielded(self._note_and_launch(context, image.status, task, run, claim, limits))
-        except OutcomeUnknown:
-            await self._runner.disown(claim)
-            raise
+        await Shielded(self._note_and_launch(context, image.status, task, run, claim, limits))
 
     async def _note_and_launch(
         self, context: RequestContext, was: str, task: Task, run: ImportRun, claim: Claim, limits: Limits
@@ -198,9 +196,10 @@ class Imports:
             self._events.task_created(transaction, task)
             self._events.image_updated(transaction, image)
 
-        await self._runs.begin(was, task, run, claim, lambda each: begun(each, run.plan), limits, tell)
-        reach("import.begun")
-        self._runner.launch(run, claim, context.token)
+        with self._claims.working_on(claim):
+            await self._runs.begin(was, task, run, claim, lambda each: begun(each, run.plan), limits, tell)
+            reach("import.begun")
+            self._runner.launch(run, claim, context.token)
 
 
 def check_status(image: Image, method: str) -> None:

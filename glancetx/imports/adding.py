@@ -10,14 +10,14 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from glancetx.access.policy import Policy
-from glancetx.db.claims import Process
+from glancetx.db.claims import Claims, Process
 from glancetx.db.images import Images
 from glancetx.db.imports import ImportRuns
 from glancetx.db.telling import Transaction
 from glancetx.domain.claim import LOCATION as ADDING
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import Conflict, Forbidden, Invalid, OutcomeUnknown, UrlRefused
+from glancetx.domain.errors import Conflict, Forbidden, Invalid, UrlRefused
 from glancetx.domain.image import Image
 from glancetx.domain.importing import ImportPlan, ImportRun
 from glancetx.domain.status import QUEUED
@@ -70,6 +70,7 @@ class Additions:
         self,
         images: Images,
         runs: ImportRuns,
+        claims: Claims,
         policy: Policy,
         stores: Stores,
         runner: ImportRunner,
@@ -79,6 +80,7 @@ class Additions:
     ) -> None:
         self._images = images
         self._runs = runs
+        self._claims = claims
         self._policy = policy
         self._stores = stores
         self._runner = runner
@@ -135,16 +137,13 @@ class Additions:
         )
         run = ImportRun(task_id=task.id, image_id=image.id, claim=claim.id, host=self._process.host, plan=plan)
         # Once it is in the database, somebody has to work on it: a client that leaves now must not keep us from it.
-        try:
-            await Shielded(self._note_and_launch(task, run, claim))
-        except OutcomeUnknown:
-            await self._runner.disown(claim)
-            raise
+        await Shielded(self._note_and_launch(task, run, claim))
 
     async def _note_and_launch(self, task: Task, run: ImportRun, claim: Claim) -> None:
         def tell(transaction: Transaction, _: Image) -> None:
             self._events.task_created(transaction, task)
 
-        await self._runs.begin(QUEUED, task, run, claim, lambda image: image, tell=tell)
-        reach("location.begun")
-        self._runner.launch(run, claim)
+        with self._claims.working_on(claim):
+            await self._runs.begin(QUEUED, task, run, claim, lambda image: image, tell=tell)
+            reach("location.begun")
+            self._runner.launch(run, claim)

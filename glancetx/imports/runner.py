@@ -8,19 +8,18 @@ the transaction that ends the claim stays.
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from glancetx.db.claims import Claims, Process
 from glancetx.db.imports import ImportRuns
 from glancetx.domain.claim import Claim
-from glancetx.domain.errors import DatabaseUnavailable, ImportLost, OutcomeUnknown
+from glancetx.domain.errors import ImportLost
 from glancetx.domain.importing import GLANCE_DOWNLOAD, WEB_DOWNLOAD, ImportRun
 from glancetx.imports.work import Work
 from glancetx.runtime.failpoints import reach
@@ -75,8 +74,8 @@ class ImportRunner:
         self._size_cap = size_cap
         self._turns = DeferredSemaphore(at_once)
         self._works: dict[str, Work] = {}
-        self._watch = LoopingCall(self._look)
-        self._watch.clock = reactor
+        self._next_look: IDelayedCall | None = None
+        self._looking = False
         self._looks = 0
         self._stopping = False
         self._emptied: Deferred[None] | None = None
@@ -91,10 +90,7 @@ class ImportRunner:
         """Begin with *run*, whose *claim* is ours; returns at once. *token* is what the caller showed."""
         work = Work(run=run, claim=claim, cap=self._size_cap, began=self._reactor.seconds(), token=token)
         self._works[claim.id] = work
-        if not self._watch.running:
-            self._watch.start(WATCH, now=False).addErrback(
-                lambda failure: self._log.failure("the watch over imports ended", failure)
-            )
+        self._watch()
         work.done = Deferred.fromCoroutine(self._run(work))
         work.done.addErrback(lambda failure: self._log.failure("an import ended badly", failure))
         work.done.addBoth(self._end, work)
@@ -111,20 +107,11 @@ class ImportRunner:
         reserved = 0 if anew else orphan.reserved  # it is going to reserve what it fetches
         claim = evolve(orphan, id=uuid.uuid4().hex, process=self._process.id, reserved=reserved)
         leftovers = self._importer.leftovers(run, orphan)
-        try:
+        with self._claims.working_on(claim):
             taken = await self._runs.take_over(orphan, claim, leftovers)
-        except OutcomeUnknown:
-            await self.disown(claim)
-            raise
-        if taken is None:
-            return
-        reach("import.taken")
-        self.launch(taken, claim)
-
-    async def disown(self, claim: Claim) -> None:
-        """Leave to whoever looks for orphans a claim that may have been noted as ours, though we do not work on it."""
-        with suppress(DatabaseUnavailable):  # then it is done when the database is there again
-            await self._claims.abandon(claim)
+            if taken is not None:
+                reach("import.taken")
+                self.launch(taken, claim)
 
     async def stop(self) -> None:
         """Stop all imports, so that other processes, or the next start, go on with them. Fires when all have ended."""
@@ -151,23 +138,23 @@ class ImportRunner:
             await deferLater(self._reactor, 2 * WATCH)
 
     async def _run(self, work: Work) -> None:
-        try:
-            await self._turns.acquire()
+        with self._claims.working_on(work.claim):
             try:
-                work.began = self._reactor.seconds()
-                await self._importer.perform(work)
-            finally:
-                self._turns.release()
-        except Exception as error:
-            await Shielded(self._undo(work, error))
+                await self._turns.acquire()
+                try:
+                    work.began = self._reactor.seconds()
+                    await self._importer.perform(work)
+                finally:
+                    self._turns.release()
+            except Exception as error:
+                await Shielded(self._undo(work, error))
 
     async def _undo(self, work: Work, error: Exception) -> None:
         try:
             if await self._importer.undoable(work):
                 await self._give_up(work, error)
-        except Exception:
+        except Exception:  # nobody works on its claim any more, so the reaper comes to it
             self._log.failure("image {image}: an import cannot be ended now", image=work.run.image_id)
-            await self._claims.abandon(work.claim)
 
     async def _give_up(self, work: Work, error: Exception) -> None:
         if not isinstance(error, CancelledError | ImportLost):
@@ -194,12 +181,24 @@ class ImportRunner:
             return False
         return run.host in await self._claims.hosts()
 
+    def _watch(self) -> None:
+        """Look after imports in a moment, as long as there are any."""
+        if self._works and not self._looking and self._next_look is None:
+            self._next_look = self._reactor.callLater(WATCH, lambda: Deferred.fromCoroutine(self._look_on()))
+
+    async def _look_on(self) -> None:
+        self._next_look, self._looking = None, True
+        await self._look()
+        self._looking = False
+        self._watch()
+
     async def _look(self) -> None:
         """Stop what is not ours any more; now and then, say how far the others are."""
         self._looks += 1
+        works = dict(self._works)  # one that begins meanwhile is not asked for
         try:
-            held = await self._runs.held(list(self._works), self._process.id)
-            for claim_id, work in list(self._works.items()):
+            held = await self._runs.held(works, self._process.id)
+            for claim_id, work in works.items():
                 if claim_id not in held:
                     _cancel(work)
                 elif self._looks % TELL == 0 and work.received:
@@ -214,8 +213,9 @@ class ImportRunner:
         del self._works[work.claim.id]
         if self._works:
             return
-        if self._watch.running:
-            self._watch.stop()
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         if self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)

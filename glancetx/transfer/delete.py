@@ -18,7 +18,6 @@ from glancetx.domain.importing import LOCK
 from glancetx.domain.status import DELETED, IMPORTING, UPLOADING, check_transition
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
-from glancetx.runtime.undo import undone_by
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.staging import StagingArea
 
@@ -108,7 +107,7 @@ class Deletes:
             process=self._process,
         )
         # Data once removed cannot be put back: whatever ends us from here on, somebody has to finish the delete.
-        async with undone_by(self._claims.abandon, claim):
+        with self._claims.working_on(claim):
             await self._claims.take(claim)
             reach("delete.claimed")
             if LOCK in image.properties:

@@ -7,7 +7,8 @@ are gone on with, which is told in `glancetx.imports.runner`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 
 from twisted.logger import Logger
 
@@ -19,6 +20,7 @@ from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, 
 from glancetx.domain.image import Image, Location
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
 from glancetx.transfer.staging import StagingArea
 
@@ -46,6 +48,13 @@ class Recovery:
         self._events = events
         self._resume, self._resume_location = resume, resume_location
         self._log = Logger()
+
+    @asynccontextmanager
+    async def undoing(self, claim: Claim) -> AsyncIterator[None]:
+        """A block that works on *claim*, and notes it; if it raises or is cancelled, `give_up` it."""
+        with self._claims.working_on(claim):
+            async with undone_by(self.give_up, claim):
+                yield
 
     async def give_up(self, claim: Claim) -> bool:
         """Undo an upload or a staging that ended early; does nothing if the image was published after all.

@@ -19,7 +19,6 @@ from glancetx.domain.errors import DataNotFound, StoreUnavailable
 from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
-from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
 from glancetx.streams import Discard, IObserver, Tap, Throttle
 from glancetx.transfer.examine import Comparison, Examiner
@@ -93,7 +92,7 @@ class Repairs:
             process=self._process,
             owner=copy.owner,
         )
-        async with undone_by(self._recovery.give_up, claim):
+        async with self._recovery.undoing(claim):
             if not await self._copies.begin_repair(copy, claim):
                 return False
             reach("repair.begun")

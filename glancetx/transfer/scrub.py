@@ -6,6 +6,7 @@ import uuid
 
 from twisted.logger import Logger
 
+from glancetx.db.claims import Claims
 from glancetx.db.scrub import Doomed, PendingDeletes
 from glancetx.domain.claim import SCRUB, Claim
 from glancetx.domain.errors import DataNotFound, Forbidden, StoreError
@@ -17,8 +18,8 @@ from glancetx.stores.registry import Stores
 class Scrubs:
     """Scrubs images, one at each call."""
 
-    def __init__(self, pending: PendingDeletes, stores: Stores, process: str) -> None:
-        self._pending, self._stores, self._process = pending, stores, process
+    def __init__(self, pending: PendingDeletes, claims: Claims, stores: Stores, process: str) -> None:
+        self._pending, self._claims, self._stores, self._process = pending, claims, stores, process
         self._log = Logger()
 
     async def scrub(self, doomed: Doomed) -> bool:
@@ -28,9 +29,11 @@ class Scrubs:
         says so. An image whose scrubbing has begun cannot be restored.
         """
         claim = Claim(id=uuid.uuid4().hex, kind=SCRUB, image_id=doomed.image_id, store="", process=self._process)
-        doomed = await self._pending.begin(claim, doomed)
-        if not doomed.locations:
-            return False
+        with self._claims.working_on(claim):
+            doomed = await self._pending.begin(claim, doomed)
+            return bool(doomed.locations) and await self._scrub(doomed, claim)
+
+    async def _scrub(self, doomed: Doomed, claim: Claim) -> bool:
         reach("scrub.begun")
         try:
             removed = [await self._remove(doomed.image_id, location) for location in doomed.locations]

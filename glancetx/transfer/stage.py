@@ -25,7 +25,6 @@ from glancetx.interfaces import ILimits
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
-from glancetx.runtime.undo import undone_by
 from glancetx.streams import SizeLimit, Tap
 from glancetx.streams.allowance import Allowance
 from glancetx.streams.announced import Announced
@@ -100,7 +99,7 @@ class Stages:
             owner=image.owner,
             reserved=known_length(source) or 0,
         )
-        async with undone_by(self._recovery.give_up, claim):
+        async with self._recovery.undoing(claim):
             source = await self._begin(image.to(UPLOADING), claim, source)
             reach("stage.uploading")
             limit = SizeLimit(self._settings.image_size_cap)

@@ -8,6 +8,7 @@ from typing import cast
 
 from twisted.logger import Logger
 
+from glancetx.db.claims import Claims
 from glancetx.db.strays import Strays
 from glancetx.domain.claim import STRAY, Claim
 from glancetx.domain.errors import DataNotFound, Forbidden, StoreError, UnknownStore
@@ -80,8 +81,9 @@ async def _is_any(listing: IListing, item: Item, urls: Iterable[str]) -> bool:
 class StrayRemoval:
     """Removes strays, one at each call."""
 
-    def __init__(self, strays: Strays, ownership: Ownership, stores: Stores, process: str) -> None:
-        self._strays, self._ownership, self._stores, self._process = strays, ownership, stores, process
+    def __init__(self, strays: Strays, claims: Claims, ownership: Ownership, stores: Stores, process: str) -> None:
+        self._strays, self._claims, self._ownership = strays, claims, ownership
+        self._stores, self._process = stores, process
         self._log = Logger()
 
     async def remove(self, stray: Stray) -> bool:
@@ -96,15 +98,16 @@ class StrayRemoval:
         claim = Claim(
             id=uuid.uuid4().hex, kind=STRAY, image_id=stray.item.image_id, store=stray.store, process=self._process
         )
-        gone = False
-        if not await self._strays.begin(claim, stray):
-            self._stays(stray, "somebody works on its image")
-            return False
-        reach("stray.claimed")
-        try:
-            gone = await self._remove(listing, stray, claim)
-        finally:
-            await self._strays.end(claim, stray, gone=gone)
+        with self._claims.working_on(claim):
+            if not await self._strays.begin(claim, stray):
+                self._stays(stray, "somebody works on its image")
+                return False
+            reach("stray.claimed")
+            gone = False
+            try:
+                gone = await self._remove(listing, stray, claim)
+            finally:
+                await self._strays.end(claim, stray, gone=gone)
         return gone
 
     async def _remove(self, listing: IListing, stray: Stray, claim: Claim) -> bool:

@@ -23,7 +23,6 @@ from glancetx.interfaces import ILimits, IStore, Stored
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
-from glancetx.runtime.undo import undone_by
 from glancetx.stores.registry import Stores
 from glancetx.streams import Inspection, IObserver, SizeLimit, Tap
 from glancetx.streams.allowance import Allowance
@@ -118,7 +117,7 @@ class Uploads:
             reserved=known_length(source) or 0,
         )
         checks = await self._checks(context, saving, expected)
-        async with undone_by(self._recovery.give_up, claim):
+        async with self._recovery.undoing(claim):
             saving, source = await self._begin(saving, claim, source)
             reach("upload.saving")
             active = await self._move(saving, source, store, claim, checks)

@@ -81,7 +81,9 @@ async def test_restored_just_before_its_turn(start: Started, tmp_path: Path) -> 
     pending = PendingDeletes(engine)
     (doomed,) = await pending.due(0, 10)
     await engine.interact(restore, image_id)
-    assert not await Scrubs(pending, api.service._stores, api.service._process.id).scrub(doomed)
+    service = api.service
+    scrubs = Scrubs(pending, service._claims, service._stores, service._process.id)
+    assert not await scrubs.scrub(doomed)
     assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"0123456789"
     await delete(api, image_id)
     assert await api.service.background.scrubber.run_once() == 1

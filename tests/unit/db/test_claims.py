@@ -65,10 +65,24 @@ async def pass_time(claims: Claims, process: Process, clock: Clock) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_own_claims(claims: Claims, process: Process, clock: Clock) -> None:
-    """Our own claims are no orphans, even if we could not renew our lease."""
-    await claims.take(claim_of(process))
-    clock.advance(LEASE * 10)
-    assert await claims.orphans() == []
+    """Those of our own claims that we work on are no orphans, even if we could not renew our lease."""
+    claim = claim_of(process)
+    with claims.working_on(claim):
+        await claims.take(claim)
+        with claims.working_on(claim):
+            clock.advance(LEASE * 10)
+        assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_own_claim_of_no_work(claims: Claims, process: Process) -> None:
+    """A claim of ours that we do not work on, any more or at all, is an orphan, and nobody's from then on."""
+    lost, current = claim_of(process), claim_of(process, number=1)
+    with claims.working_on(current):
+        for claim in (lost, current):
+            await claims.take(claim)
+        assert await claims.orphans() == [evolve(lost, process=NOBODY)]
+    assert len(await claims.orphans()) == 2
 
 
 @pytest_twisted.ensureDeferred

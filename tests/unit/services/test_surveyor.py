@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from glancetx.config.settings import StraySettings
+from glancetx.db.claims import Claims
 from glancetx.db.engine import Engine
 from glancetx.db.strays import Strays
 from glancetx.db.walks import Walks
@@ -40,7 +41,7 @@ def surveyor_of(engine: Engine, clock: Clock, store: MemoryStore, **changes: Any
     settings = StraySettings(**{"stray_rate": RATE, "stray_grace": 0, "stray_period": 3600, **changes})
     strays = Strays(engine)
     ownership = Ownership(strays, settings.stray_grace)
-    removal = StrayRemoval(strays, ownership, Stores({"memory": store}, "memory"), "p" * 32)
+    removal = StrayRemoval(strays, Claims(engine), ownership, Stores({"memory": store}, "memory"), "p" * 32)
     return Surveyor(clock, Walks(engine), strays, ownership, removal, {"memory": store}, settings)
 
 
