@@ -59,10 +59,12 @@ class StoreBuilder:
 
     def _file(self, settings: FilesystemSettings) -> IStore:
         lookups = None
-        if settings.timeout:
+        clock = self.reactor
+        if settings.timeout:  # the file system may stop to answer, also when it is asked about an open file
+            clock = None
             threads = Threads(self.reactor, f"{settings.identifier}-lookups", settings.lookups)
             lookups = Lookups(settings, self.reactor, threads)
-        return FilesystemStore(settings, self.files, self.settings.stores.multiple, lookups)
+        return FilesystemStore(settings, self.files, self.settings.stores.multiple, lookups, clock)
 
     def _http(self, settings: HttpStoreSettings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience

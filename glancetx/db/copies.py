@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,14 +26,18 @@ from sqlalchemy import (
 from glancetx.db.claims import add_claim, drop_claim
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
+from glancetx.db.gathered import Gathered
 from glancetx.db.own_schema import claims, copies
-from glancetx.db.reading import get_image, hold
+from glancetx.db.reading import hold, load_images
 from glancetx.db.schema import image_locations, images
+from glancetx.db.shares import ALL, Sight
 from glancetx.domain.claim import Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy, expected_digest
+from glancetx.domain.errors import ImageNotFound
 from glancetx.domain.image import Image, Location, utc_now
 from glancetx.domain.status import ACTIVE, DEACTIVATED
+from glancetx.domain.text import is_wide
 
 DETAIL: Final = 255  # characters
 LONG_AGO: Final = datetime(1970, 1, 1)
@@ -47,11 +51,15 @@ class Known:
     since: datetime
 
 
+WithKnown = tuple[Image, dict[int, Known]]
+
+
 class Copies:
     """The copies of all images of one database."""
 
     def __init__(self, engine: Engine, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._now = engine, now
+        self._with_image: Gathered[Sight, str, WithKnown] = Gathered(engine, _with_images)
 
     async def enrol(self, after: int = 0, count: int = 10_000) -> int:
         """Take note of new locations, as looked at when they were made, and forget those that are gone.
@@ -91,9 +99,16 @@ class Copies:
         """What is known of these locations, by their ids; of new ones, nothing is."""
         return await self._engine.read(_known, locations)
 
-    async def with_image(self, context: RequestContext, image_id: str) -> tuple[Image, dict[int, Known]]:
-        """What `Images.get` gives, and what is known of its locations. :raises ImageNotFound: as it does."""
-        return await self._engine.read(_with_image, context, image_id)
+    async def with_image(self, context: RequestContext, image_id: str) -> WithKnown:
+        """What `Images.get` gives, and what is known of its locations, and perhaps of others.
+
+        :raises ImageNotFound: as it does.
+        """
+        sight = ALL if context.is_admin else Sight.of(context)
+        found = None if is_wide(image_id) else await self._with_image.ask(sight, image_id)
+        if found is None:
+            raise ImageNotFound(image_id)
+        return found
 
     async def doubt(self, image_id: str, location_ids: Sequence[int], detail: str) -> None:
         """A reader got wrong bytes from these copies: one is corrupt; of several it is for the auditor to say which."""
@@ -211,9 +226,11 @@ def _are_damaged(connection: Connection, image_id: str) -> bool:
     return connection.execute(damaged.limit(1)).first() is not None
 
 
-def _with_image(connection: Connection, context: RequestContext, image_id: str) -> tuple[Image, dict[int, Known]]:
-    image = get_image(connection, context, image_id)
-    return image, _known(connection, image.locations) if image.locations else {}
+def _with_images(connection: Connection, sight: Sight, image_ids: Sequence[str]) -> Mapping[str, WithKnown]:
+    found = load_images(connection, sight, image_ids)
+    locations = [each for image in found.values() for each in image.locations]
+    known = _known(connection, locations) if locations else {}
+    return {image_id: (image, known) for image_id, image in found.items()}
 
 
 def _known(connection: Connection, locations: Iterable[Location]) -> dict[int, Known]:

@@ -15,11 +15,8 @@ from glancetx.db.prepared import Prepared, any_of, padded, prepare_query, send_a
 from glancetx.db.rows import read_images, select_images
 from glancetx.db.schema import images
 from glancetx.db.shares import Sight
-from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import ImageNotFound
 from glancetx.domain.image import Image
 from glancetx.domain.query import ImageQuery
-from glancetx.domain.text import is_wide
 
 _ROW: Final = select(images.c.id).where(images.c.id == bindparam("wanted"), alive(images)).with_for_update()
 
@@ -42,14 +39,6 @@ def _some(dialect: Dialect, size: int, *, is_admin: bool, few: bool) -> Prepared
     if not is_admin:
         statement = statement.where(visible_by_id(bindparam("project", None)))
     return prepare_query(statement, dialect)
-
-
-def get_image(connection: Connection, context: RequestContext, image_id: str) -> Image:
-    """Within a transaction: what `Images.get` does."""
-    found = {} if is_wide(image_id) else load_images(connection, Sight.of(context), [image_id])
-    if image_id not in found:
-        raise ImageNotFound(image_id)
-    return found[image_id]
 
 
 def load_page(

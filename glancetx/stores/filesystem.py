@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, ParamSpec, TypeVar
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
@@ -34,6 +35,7 @@ from glancetx.stores.draft import Draft, sync_folder
 from glancetx.stores.folder_listing import FolderListing
 from glancetx.stores.folders import Folders
 from glancetx.stores.lookups import Lookups
+from glancetx.stores.open_files import OpenFile, OpenFiles
 from glancetx.stores.uri import file_path, file_url
 from glancetx.streams import FileSource, Intake
 
@@ -50,7 +52,7 @@ class FilesystemStore:
     """Data directories, of which one or more have images. *multiple*: locations carry the store's id.
 
     All disk work happens in *threads*; but with *lookups*, to find, open or delete a file has a time limit. The file
-    systems need hard links.
+    systems need hard links. With a *clock*, files that are read stay open for a moment.
     """
 
     scheme = "file"
@@ -58,7 +60,12 @@ class FilesystemStore:
     read_only = False
 
     def __init__(
-        self, settings: FilesystemSettings, threads: Threads, multiple: bool, lookups: Lookups | None = None
+        self,
+        settings: FilesystemSettings,
+        threads: Threads,
+        multiple: bool,
+        lookups: Lookups | None = None,
+        clock: IReactorTime | None = None,
     ) -> None:
         self.identifier = settings.identifier
         self._settings = settings
@@ -68,6 +75,7 @@ class FilesystemStore:
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._threads = threads
         self._lookups = lookups
+        self._open_files = OpenFiles(threads, clock)
         self._adding: set[str] = set()
 
     async def start(self) -> None:
@@ -85,6 +93,7 @@ class FilesystemStore:
             self._lookups.start()
 
     async def stop(self) -> None:
+        self._open_files.close()
         if self._lookups is not None:
             await self._lookups.stop()
 
@@ -108,20 +117,23 @@ class FilesystemStore:
 
     async def get(self, url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
         path = file_path(url)
+        file = self._open_files.find(path) or await self._open(path)
+        available = max(0, file.size - offset)
+        wanted = available if length is None else min(length, available)
+        return FileSource(self._threads, file.descriptor, offset, wanted, file.leave)
+
+    async def _open(self, path: Path) -> OpenFile:
         opening = _Opening(path)
         async with undone_by(self._threads.run, opening.close):
             size = await self._find(path, opening.open)
-        available = max(0, size - offset)
-        wanted = available if length is None else min(length, available)
-        return FileSource(self._threads, opening.descriptor, offset, wanted)
+        return self._open_files.share(path, opening.descriptor, size)
 
     async def size(self, url: str) -> int:
         path = file_path(url)
         return await self._find(path, _size, path)
 
     async def delete(self, url: str) -> None:
-        path = file_path(url)
-        await self._find(path, _delete, path)
+        await self._delete(file_path(url))
 
     async def discard(self, image_id: str, attempt: str) -> None:
         check_name(image_id)
@@ -138,8 +150,11 @@ class FilesystemStore:
         return await self._look(self._listing.is_same, item, url)
 
     async def remove(self, item: Item) -> None:
-        path = Path(item.name)
+        await self._delete(Path(item.name))
+
+    async def _delete(self, path: Path) -> None:
         await self._find(path, _delete, path)
+        self._open_files.forget(path)
 
     def _discard(self, folder: Path, image_id: str, attempt: str) -> None:
         self._folders.check(folder)

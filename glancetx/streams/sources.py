@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -65,14 +66,21 @@ class BytesSource:
 class FileSource(PulledSource):
     """Delivers *length* bytes of an open file from *offset* on, and closes *descriptor* exactly once in any event.
 
-    A file that turns out to be shorter fails the transfer with StoreError. Reads happen in *threads*, one piece ahead
-    of the consumer; so at most two pieces are in memory.
+    If others read it as well, *leave* is called instead of that. A file that turns out to be shorter fails the transfer
+    with StoreError. Reads happen in *threads*, one piece ahead of the consumer; so at most two pieces are in memory.
     """
 
-    def __init__(self, threads: Threads, descriptor: int, offset: int, length: int) -> None:
+    def __init__(
+        self,
+        threads: Threads,
+        descriptor: int,
+        offset: int,
+        length: int,
+        leave: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(length)
         self.descriptor, self.offset = descriptor, offset
-        self._threads = threads
+        self._threads, self._leave = threads, leave
 
     async def send(self, consumer: IConsumer) -> None:
         ahead: Deferred[bytes] | None = None
@@ -103,7 +111,9 @@ class FileSource(PulledSource):
 
     async def release(self) -> None:
         """In a thread: closing the last descriptor of a deleted file frees its blocks, which may take long."""
-        if self._threads.running:
+        if self._leave is not None:
+            self._leave()
+        elif self._threads.running:
             await self._threads.run(os.close, self.descriptor)
         else:
             os.close(self.descriptor)

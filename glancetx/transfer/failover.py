@@ -61,7 +61,18 @@ class Failover:
 
         :raises StoreError: what the last one failed with.
         """
+        if len(candidates) == 1:
+            return await self._open_last(candidates.popleft(), opening)
         return await _Race(self, candidates, opening).won
+
+    async def _open_last(self, candidate: Candidate, opening: Opening) -> tuple[Candidate, IBodyProducer]:
+        try:
+            source = await opening(candidate)
+        except StoreUnavailable:
+            self.note(candidate.store)
+            raise
+        self.forget(candidate.store)
+        return candidate, source
 
     def note(self, store: str) -> None:
         """It did not answer."""

@@ -148,9 +148,9 @@ class Sendfile(Delivery):
     """
 
     def _begin(self) -> None:
-        self._begun = False
         self._request.write(b"")  # the headers
         self._transport.unregisterProducer()  # our channel, meanwhile
+        self._transport.doWrite()  # at once, so that the file need not wait; what fails now fails again
         self._transport.registerProducer(self, False)
 
     def _leave(self) -> None:
@@ -165,8 +165,7 @@ class Sendfile(Delivery):
         if self._done.called or self._fetching is not None:
             self._transport.stopWriting()
             return
-        if not self._begun:  # the transport says hello; the headers are in its buffer still
-            self._begun = True
+        if self._transport.dataBuffer:  # the headers
             self._transport.startWriting()
             return
         try:

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.task import Clock
 
 from glancetx.config.settings import FilesystemSettings
 from glancetx.interfaces import IStore
@@ -38,7 +39,7 @@ class TestFilesystemStore(StoreTests):
     async def make_store(self) -> IStore:
         self.threads = Threads(cast(IReactorFromThreads, the_reactor()), "files", 4)
         self.threads.start()
-        return FilesystemStore(self.settings(), self.threads, multiple=False)
+        return FilesystemStore(self.settings(), self.threads, multiple=False, clock=Clock())
 
     def settings(self) -> FilesystemSettings:
         return FilesystemSettings(datadir=self.path)

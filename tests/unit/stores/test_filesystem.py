@@ -17,6 +17,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.task import Clock
 
 from glancetx.config.settings import FilesystemSettings
 from glancetx.domain.errors import (
@@ -47,7 +48,7 @@ async def opened(folder: Path, multiple: bool = False, file_perm: int = 0) -> As
     threads.start()
     try:
         settings = FilesystemSettings(identifier="fast", datadir=folder, file_perm=file_perm)
-        store = FilesystemStore(settings, threads, multiple)
+        store = FilesystemStore(settings, threads, multiple, clock=Clock())
         await store.start()
         yield store
     finally:
@@ -128,6 +129,28 @@ async def test_offers_its_file(tmp_path: Path) -> None:
         offered = cast(Any, source)
         assert os.pread(offered.descriptor, offered.length, offered.offset) == b"3456"
         offered.stopProducing()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_another_process_takes_away(tmp_path: Path, replaced: bool) -> None:
+    """Whoever reads it goes on; whoever comes later gets what is there now, although the file is still open."""
+    async with opened(tmp_path) as store:
+        path = tmp_path / new_id()
+        path.write_bytes(b"first")
+        url = f"file://{path}"
+        source = cast(Any, await store.get(url))
+        assert await read(cast(IStore, store), url) == b"first"
+        if replaced:
+            (tmp_path / "new").write_bytes(b"second")
+            (tmp_path / "new").replace(path)
+            assert await read(cast(IStore, store), url) == b"second"
+        else:
+            path.unlink()
+            with pytest.raises(DataNotFound):
+                await store.get(url)
+        assert os.pread(source.descriptor, source.length, source.offset) == b"first"
+        source.stopProducing()
 
 
 @pytest.mark.parametrize(
