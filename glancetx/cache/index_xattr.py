@@ -31,7 +31,7 @@ class AttributeIndex:
         """Nothing: whether there are attributes was found out before."""
 
     async def add(self, entry: CacheEntry) -> None:
-        await self._threads.run(self._set, entry.image_id, entry.hits, entry.last_accessed)
+        await self._threads.run(self._add, entry)
 
     async def hit(self, image_id: str) -> None:
         await self._threads.run(self._hit, image_id)
@@ -47,6 +47,10 @@ class AttributeIndex:
 
     async def nodes(self, image_id: str) -> Sequence[str]:
         raise Conflict(NOT_CENTRAL)
+
+    def _add(self, entry: CacheEntry) -> None:
+        """The file is listed as soon as it is there, so it may have been hit before."""
+        self._set(entry.image_id, max(entry.hits, self._hits(entry.image_id)), entry.last_accessed)
 
     def _set(self, image_id: str, hits: int, accessed: float) -> None:
         path = self._folder.whole(image_id)
