@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
-import gc
-import linecache
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +23,7 @@ from glancetx.config.loading import load_settings
 from glancetx.config.settings import Settings
 from glancetx.domain.errors import ConfigurationError
 from glancetx.listen import Address, Certificates, Listener, Ports, Serving, adopted, parse
+from glancetx.runtime.memory import settle
 from glancetx.runtime.safe_files import make_folder
 from glancetx.runtime.signals import Hangup, Termination
 from glancetx.runtime.systemd import Systemd, Watchdog
@@ -224,16 +221,8 @@ class Binding(Service):
 
 
 def settled(tell: Callable[[], None]) -> None:
-    """What is in memory now stays: keep the garbage collector from looking at it again with every few requests.
-
-    What starting took beyond that goes back to the kernel.
-    """
-    linecache.clearcache()  # of which most is what attrs wrote; a traceback reads what it shows
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
-    with suppress(AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    """The service has started."""
+    settle()
     tell()
 
 

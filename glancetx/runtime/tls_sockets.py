@@ -105,6 +105,15 @@ class TlsSocket(tcp.Connection):
             return parts, CONNECTION_LOST
         return parts, None
 
+    def write(self, data: bytes) -> None:
+        """As Twisted's, but what the kernel has room for is sent at once: no copy of it, and no turn of the reactor."""
+        waiting = self.dataBuffer or self._tempDataBuffer
+        if self._open and self.connected and not (waiting or self.disconnecting or self._writeDisconnected):
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int):  # an error is found again by `doWrite`, which can tell of it
+                data = data[sent:]
+        super().write(data)
+
     def writeSomeData(self, data: Any) -> Any:
         if not data:
             return 0

@@ -1,0 +1,31 @@
+"""What the process tells the garbage collector and the C library once it has started."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import linecache
+from contextlib import suppress
+from typing import Final
+
+_TRIM_THRESHOLD: Final = -1  # names of glibc's malloc.h
+_MMAP_THRESHOLD: Final = -3
+KEPT: Final = 2 * 1024 * 1024
+"""Bytes that each of malloc's arenas keeps for the next transfer."""
+
+
+def settle() -> None:
+    """What is in memory now stays: keep the garbage collector from looking at it again with every few requests.
+
+    What starting took beyond that goes back to the kernel. Later a thread keeps some of what it frees: one that reads
+    pieces of 256 KiB would else give them back and get them anew, page by page, for a third of a second for each GiB.
+    """
+    linecache.clearcache()  # of which most is what attrs wrote; a traceback reads what it shows
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    with suppress(AttributeError):  # another C library than glibc
+        library = ctypes.CDLL(None)
+        library.malloc_trim(0)
+        library.mallopt(_MMAP_THRESHOLD, KEPT // 2)
+        library.mallopt(_TRIM_THRESHOLD, KEPT)
