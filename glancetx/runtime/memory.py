@@ -8,10 +8,8 @@ import linecache
 from contextlib import suppress
 from typing import Final
 
-_TRIM_THRESHOLD: Final = -1  # names of glibc's malloc.h
-_MMAP_THRESHOLD: Final = -3
-KEPT: Final = 2 * 1024 * 1024
-"""Bytes that each of malloc's arenas keeps for the next transfer."""
+BLOCK: Final = 1024 * 1024
+"""Bytes; what transfers hold at once is mostly smaller."""
 
 
 def settle() -> None:
@@ -25,7 +23,5 @@ def settle() -> None:
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     with suppress(AttributeError):  # another C library than glibc
-        library = ctypes.CDLL(None)
-        library.malloc_trim(0)
-        library.mallopt(_MMAP_THRESHOLD, KEPT // 2)
-        library.mallopt(_TRIM_THRESHOLD, KEPT)
+        ctypes.CDLL(None).malloc_trim(0)
+    bytes(BLOCK)  # glibc learns from what is freed: blocks of this size will come again, and are kept

@@ -16,11 +16,12 @@ from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores import rbd_listing
 from glancetx.stores.rbd_cluster import Cluster, Connection
-from glancetx.stores.rbd_draft import PIECE, SNAPSHOT, RbdDraft, Writes, delete, discard, order
-from glancetx.stores.rbd_source import OpenImage, RbdSource
+from glancetx.stores.rbd_draft import PIECE, SNAPSHOT, UNDER_WAY, RbdDraft, Writes, delete, discard, order
+from glancetx.stores.rbd_source import ALL_UNDER_WAY, OpenImage, RbdSource
 from glancetx.stores.uri import RbdPlace, rbd_place, rbd_prefix, rbd_url
 from glancetx.stores.zeros import is_zero
 from glancetx.streams import Intake
+from glancetx.streams.budget import Budget
 from glancetx.streams.portions import Portions
 
 THREADS: Final = 8  # that open, create, publish and close images
@@ -44,6 +45,7 @@ class RbdStore:
         self._threads = Threads(reactor, settings.identifier, THREADS)
         self._removals = Threads(reactor, f"{settings.identifier}-removals", REMOVALS)
         self._cluster = Cluster(settings, reactor, self._threads)
+        self._writes, self._reads = Budget(UNDER_WAY), Budget(ALL_UNDER_WAY)
         self._piece = min(1 << order(settings), PIECE)  # no piece is in two objects
 
     @property
@@ -78,7 +80,7 @@ class RbdStore:
                 raise StoreError("The name cannot be that of an RBD image")
             connection = await self._cluster.acquire()
             draft = RbdDraft(self._settings, connection, image_id, attempt)
-            writes = Writes(self._cluster, draft)
+            writes = Writes(self._cluster, draft, self._writes.share())
             async with undone_by(self._give_up, draft, writes, image_id, attempt):
                 portions = Portions(intake, body.length)
                 await self._cluster.run_on(connection, draft.create, portions.left or 0)
@@ -94,7 +96,7 @@ class RbdStore:
             size = await self._reading(opening)
         available = max(0, size - offset)
         wanted = available if length is None else min(length, available)
-        return RbdSource(self._cluster, opening, offset, wanted)
+        return RbdSource(self._cluster, opening, offset, wanted, self._reads.share())
 
     async def size(self, url: str) -> int:
         opening = self._opening(rbd_place(url), await self._cluster.acquire())
@@ -132,13 +134,16 @@ class RbdStore:
     async def _write(self, draft: RbdDraft, writes: Writes, portions: Portions) -> None:
         """Write all that comes."""
         offset = 0
-        while block := await portions.block(self._piece):
+        while True:
+            await writes.room()
+            if not (block := await portions.block(self._piece)):
+                break
             data = b"".join(block)
             end = offset + len(data)
             if not draft.fits(end):
                 await self._cluster.run_on(draft.connection, draft.grow, end)
             if not (self._settings.thin and is_zero(data)):
-                await writes.add(offset, data)
+                writes.add(offset, data)
             offset = end
             del block, data
         await writes.finish()

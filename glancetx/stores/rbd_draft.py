@@ -11,12 +11,15 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from glancetx.config.store_settings import MIB, RbdSettings
 from glancetx.domain.errors import Conflict, DataInUse, StoreUnavailable
 from glancetx.runtime.failpoints import reach
 from glancetx.stores.rbd_cluster import Cluster, Completion, Connection
+from glancetx.streams.budget import Share
+
+T = TypeVar("T")
 
 SNAPSHOT: Final = "snap"
 MARK: Final = "glancetx.attempt"
@@ -24,7 +27,7 @@ MOST_GROWTH: Final = 8 * 1024 * MIB  # of an image whose size nobody knows, at o
 MOST_TRIES: Final = 40  # to remove an image from a full pool
 PAUSE: Final = 0.5  # seconds between two of them
 PIECE: Final = 2 * MIB  # bytes written at once, at most: larger ones take more memory and are no faster
-IN_FLIGHT: Final = 4  # writes of one image
+UNDER_WAY: Final = 8 * MIB  # of pieces of all images; one of each in any case
 
 
 class RbdDraft:
@@ -106,17 +109,28 @@ class RbdDraft:
 
 
 class Writes:
-    """The writes of one draft that are under way. Does not block."""
+    """The writes of one draft that are under way. Does not block. Each is in *memory* until it is done."""
 
-    def __init__(self, cluster: Cluster, draft: RbdDraft) -> None:
-        self._cluster, self._draft = cluster, draft
+    def __init__(self, cluster: Cluster, draft: RbdDraft, memory: Share) -> None:
+        self._cluster, self._draft, self._memory = cluster, draft, memory
         self._running: deque[Completion[None]] = deque()
 
-    async def add(self, offset: int, data: bytes) -> None:
-        """Begin one, as soon as there is room. Raises what an earlier one failed with."""
-        while len(self._running) >= IN_FLIGHT:
+    async def room(self) -> None:
+        """Wait until another piece may be written. Raises what an earlier one failed with."""
+        await self._memory.room(PIECE)
+        while self._running and self._running[0].called:
             await self._running.popleft()
-        self._running.append(self._draft.write(self._cluster, offset, data))
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Begin one."""
+        self._memory.take(len(data))
+        writing = self._draft.write(self._cluster, offset, data)
+        writing.addBoth(self._gives, len(data))
+        self._running.append(writing)
+
+    def _gives(self, result: T, size: int) -> T:
+        self._memory.give(size)
+        return result
 
     async def finish(self) -> None:
         """Wait for all. Raises what one failed with."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from twisted.internet.interfaces import IConsumer
 
@@ -11,10 +11,14 @@ from glancetx.config.store_settings import MIB
 from glancetx.domain.errors import StoreError
 from glancetx.stores.rbd_cluster import Cluster, Completion, Connection
 from glancetx.stores.uri import RbdPlace
+from glancetx.streams.budget import Share
 from glancetx.streams.pulled import PulledSource
 
+T = TypeVar("T")
+
 PIECE: Final = MIB  # bytes read at once
-MOST_AHEAD: Final = 4  # pieces
+MOST_AHEAD: Final = 4  # pieces of one transfer
+ALL_UNDER_WAY: Final = 8 * MIB  # of all transfers; one piece of each in any case
 
 
 class OpenImage:
@@ -60,12 +64,13 @@ class OpenImage:
 class RbdSource(PulledSource):
     """Delivers *length* bytes of an open *image* from *offset* on, and closes it in any event.
 
-    One piece is read ahead to begin with; more while the consumer has to wait for them, fewer while it wants none.
+    One piece is read ahead to begin with; more, as *memory* allows, while the consumer has to wait for them, fewer
+    while it wants none.
     """
 
-    def __init__(self, cluster: Cluster, image: OpenImage, offset: int, length: int) -> None:
+    def __init__(self, cluster: Cluster, image: OpenImage, offset: int, length: int, memory: Share) -> None:
         super().__init__(length)
-        self._cluster, self._image, self._offset = cluster, image, offset
+        self._cluster, self._image, self._offset, self._memory = cluster, image, offset, memory
         self._reads: deque[Completion[bytes]] = deque()
         self._asked = 0
         self._ahead = 1
@@ -95,10 +100,17 @@ class RbdSource(PulledSource):
 
     def _ask(self) -> None:
         """Begin as many reads as are to be under way."""
-        while self._asked < self.length and len(self._reads) < self._ahead:
+        while self._asked < self.length and len(self._reads) < self._ahead and self._memory.fits(PIECE):
             size = min(PIECE, self.length - self._asked)
-            self._reads.append(self._image.read(self._cluster, self._offset + self._asked, size))
+            self._memory.take(PIECE)
+            reading = self._image.read(self._cluster, self._offset + self._asked, size)
+            self._reads.append(reading)
+            reading.addBoth(self._came)
             self._asked += size
+
+    def _came(self, result: T) -> T:
+        self._memory.give(PIECE)
+        return result
 
     def _next(self) -> Completion[bytes]:
         """The oldest piece. Whether it is there already tells how many to read ahead."""

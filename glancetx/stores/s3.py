@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from xml.sax.saxutils import escape
 
 from attrs import frozen
@@ -35,11 +35,14 @@ from glancetx.stores.s3_listing import S3Listing
 from glancetx.stores.s3_requests import S3Api, S3Refusal, document, sha256
 from glancetx.stores.uri import object_place, s3_url
 from glancetx.streams import Intake
+from glancetx.streams.budget import Budget, Share
 from glancetx.streams.portions import Portions
+
+T = TypeVar("T")
 
 ATTEMPT: Final = "x-amz-meta-glancetx-attempt"
 MOST_PARTS: Final = 10_000  # of one upload, in S3
-IN_FLIGHT: Final = 32 * MIB  # of parts of one image, in memory; one part in any case
+UNDER_WAY: Final = 20 * MIB  # of parts of all images; one part of each in any case
 STEP: Final = 500  # parts after which those of an image of unknown size grow by the size of the first
 
 
@@ -74,6 +77,7 @@ class S3Store:
         self._bucket = settings.bucket
         self._listing = S3Listing(self._api, settings.bucket, self.url_prefix)
         self._bucket_found = False
+        self._memory = Budget(UNDER_WAY)
         self._adding: set[str] = set()
         self._log = Logger()
 
@@ -148,39 +152,31 @@ class S3Store:
         await self._listing.remove(item)
 
     async def _add(self, image_id: str, portions: Portions, attempt: str) -> int:
-        part, left = self._settings.part_size, portions.left
+        left = portions.left
         async with undone_by(self.discard, image_id, attempt):
-            if left is not None and part < left < self._settings.large_object_size:
+            if left is not None and self._settings.part_size < left < self._settings.large_object_size:
                 headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
                 await self._api.stream(self._bucket, image_id, headers, portions.portion(left))
             else:
-                size = max(part, -(-(left or 0) // MOST_PARTS))
-                first = await portions.block(size)
-                if await portions.more():
-                    await self._add_parts(image_id, first, size, portions, attempt)
-                else:
-                    await self._put(image_id, first, attempt)
+                await self._add_blocks(image_id, portions, attempt)
             reach("store.written")
         return portions.size
 
-    async def _put(self, key: str, chunks: Sequence[bytes], attempt: str) -> None:
-        headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
-        await self._api.call("PUT", self._bucket, key, headers=headers, body=chunks)
-
-    async def _add_parts(self, image_id: str, first: list[bytes], size: int, portions: Portions, attempt: str) -> None:
+    async def _add_blocks(self, image_id: str, portions: Portions, attempt: str) -> None:
+        size = max(self._settings.part_size, -(-(portions.left or 0) // MOST_PARTS))
+        first = await portions.block(size)
+        if not await portions.more():
+            await self._put(image_id, first, attempt)
+            return
         upload, begun = await self._begin(image_id, attempt)
         reach("store.created")
         marker = self._marker(image_id, attempt)
         await self._put(marker, [upload.encode()], attempt)
-        parts = _Parts(self, image_id, upload, max(1, min(self._settings.most_parts, IN_FLIGHT // size)))
+        parts = _Parts(self, image_id, upload, self._memory.share())
         try:
-            block, number = first, 0
-            while block:
-                await parts.send(block)
-                number += 1
-                growth = 1 if portions.left is not None else 1 + number // STEP
-                block = await portions.block(size * growth)
-            tags = await parts.finish()
+            parts.send(first)
+            del first
+            tags = await self._send_parts(parts, size, portions)
         except BaseException:
             await parts.cancel()
             raise
@@ -190,6 +186,23 @@ class S3Store:
         await self._remove(self._bucket, marker)
         if begun > 1:  # the answer to an earlier try got lost, and with it the name of an upload
             await self._abort_empty(image_id)
+
+    async def _put(self, key: str, chunks: Sequence[bytes], attempt: str) -> None:
+        headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
+        await self._api.call("PUT", self._bucket, key, headers=headers, body=chunks)
+
+    async def _send_parts(self, parts: _Parts, size: int, portions: Portions) -> list[str]:
+        """Send all that is left in parts of *size*; what the completion has to say about all parts."""
+        number = 1
+        while True:
+            growth = 1 if portions.left is not None else 1 + number // STEP
+            await parts.room(size * growth)
+            block = await portions.block(size * growth)
+            if not block:
+                return await parts.finish()
+            parts.send(block)
+            number += 1
+            del block  # it is in memory only as long as it is under way
 
     async def _begin(self, key: str, attempt: str) -> tuple[str, int]:
         """The name of a new upload, and how many requests it took to get one."""
@@ -201,6 +214,11 @@ class S3Store:
         if not upload:
             raise StoreUnavailable("The S3 endpoint begins an upload without a name")
         return upload, answer.tries
+
+    @property
+    def most_parts(self) -> int:
+        """How many parts of an image may be under way."""
+        return max(1, self._settings.most_parts)
 
     async def send_part(self, key: str, upload: str, number: int, chunks: Sequence[bytes]) -> str:
         """One part; returns what the completion has to say about it."""
@@ -296,21 +314,31 @@ class S3Store:
 
 
 class _Parts:
-    """The parts of one upload: at most *most* under way; each is in memory until it has arrived."""
+    """The parts of one upload: each is in memory until it has arrived, and *memory* tells how many there may be."""
 
-    def __init__(self, store: S3Store, key: str, upload: str, most: int) -> None:
-        self._store, self._key, self._upload, self._most = store, key, upload, most
+    def __init__(self, store: S3Store, key: str, upload: str, memory: Share) -> None:
+        self._store, self._key, self._upload, self._memory = store, key, upload, memory
         self._running: deque[Deferred[str]] = deque()
         self._done: list[str] = []
         self._number = 0
 
-    async def send(self, chunks: Sequence[bytes]) -> None:
-        """Begin to send the next part, as soon as there is room. Raises what an earlier one failed with."""
-        while len(self._running) >= self._most:
+    async def room(self, size: int) -> None:
+        """Wait until another part of *size* bytes may be sent. Raises what an earlier one failed with."""
+        await self._memory.room(size)
+        while self._running and (self._running[0].called or len(self._running) >= self._store.most_parts):
             await self._oldest()
+
+    def send(self, chunks: Sequence[bytes]) -> None:
+        """Begin to send the next part."""
         self._number += 1
-        sending = self._store.send_part(self._key, self._upload, self._number, chunks)
-        self._running.append(Deferred.fromCoroutine(sending))
+        size = sum(map(len, chunks))
+        self._memory.take(size)
+        sending = Deferred.fromCoroutine(self._store.send_part(self._key, self._upload, self._number, chunks))
+        self._running.append(sending.addBoth(self._gives, size))
+
+    def _gives(self, result: T, size: int) -> T:
+        self._memory.give(size)
+        return result
 
     async def finish(self) -> list[str]:
         """Wait for all parts; what the completion has to say about them, in their order."""
