@@ -136,7 +136,8 @@ class ImageService(MultiService):
         self._responder = Responder(reactor, self._files)
         self._engine = Engine(reactor, settings.database)
         self._process = this_process()
-        self._stores = StoreBuilder(settings, reactor, self._files, self._hashing).registry(stores)
+        builder = StoreBuilder(settings, reactor, self._files, self._hashing)
+        self._stores = builder.registry(stores)
         self._multiple = settings.stores.multiple if stores is None else len(stores) > 1
         policy = self._policy = Policy(settings.access)
         self._allotment = choose_limits(settings, reactor) if limits is None else Allotment(limits)
@@ -180,7 +181,14 @@ class ImageService(MultiService):
         through = self.cache if self.cache is not None and self.cache.settings.downloads else None
         proofs = Proofs(copies, self._hashing, enabled=settings.audit.verify_reads)
         self.downloads = Downloads(
-            copies, proofs, policy, self._stores, events, Failover(reactor), through, multiple=self._multiple
+            copies,
+            proofs,
+            policy,
+            self._stores,
+            events,
+            Failover(reactor, builder.troubles),
+            through,
+            multiple=self._multiple,
         )
         if authenticator is None:
             self._identity = choose_identity(settings.access, policy, self._accounts, reactor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from glancetx.config.settings import ClientTlsSettings, Settings
 from glancetx.config.store_settings import (
@@ -18,7 +18,9 @@ from glancetx.config.store_settings import (
     VmwareSettings,
 )
 from glancetx.interfaces import IStore
+from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
+from glancetx.runtime.troubles import Troubles
 from glancetx.stores.filesystem import FilesystemStore
 from glancetx.stores.lookups import Lookups
 from glancetx.stores.registry import Stores
@@ -26,12 +28,13 @@ from glancetx.stores.registry import Stores
 
 @frozen
 class StoreBuilder:
-    """Builds stores; *files* reads and writes, *hashing* digests what is signed."""
+    """Builds stores; *files* reads and writes, *hashing* digests what is signed, *troubles* hears what goes wrong."""
 
     settings: Settings
     reactor: Any
     files: Threads
     hashing: Threads
+    troubles: Troubles = field(factory=Troubles)
 
     def registry(self, given: Mapping[str, IStore] | None) -> Stores:
         """All stores: the *given* ones, of which the first is the default, or else those of the settings."""
@@ -69,18 +72,16 @@ class StoreBuilder:
     def _http(self, settings: HttpStoreSettings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience
         from glancetx.outgoing.guarded import Guarded
-        from glancetx.outgoing.retries import Retries
         from glancetx.outgoing.tls import TlsPolicy
         from glancetx.stores.http import HttpStore
 
         tls = TlsPolicy(ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure))
         rules = self.settings.fetch
         guarded = Guarded(self.reactor, rules, tls, Patience().connect)
-        return HttpStore(settings, HttpClient(self.reactor, endpoints=guarded), rules, Retries(self.reactor))
+        return HttpStore(settings, HttpClient(self.reactor, endpoints=guarded), rules, self._retries(settings))
 
     def _swift(self, settings: SwiftSettings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience
-        from glancetx.outgoing.retries import Retries
         from glancetx.outgoing.tls import TlsPolicy
         from glancetx.stores.swift import SwiftStore
         from glancetx.stores.swift_sessions import SwiftSessions
@@ -89,7 +90,7 @@ class StoreBuilder:
         trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure)
         sessions = SwiftSessions(settings, self.reactor, trust)
         client = HttpClient(self.reactor, TlsPolicy(trust), Patience())
-        retries, multiple = Retries(self.reactor), self.settings.stores.multiple
+        retries, multiple = self._retries(settings), self.settings.stores.multiple
         kind = SwiftTenantStore if settings.multi_tenant else SwiftStore
         return kind(settings, sessions, client, retries, self.files, multiple=multiple)
 
@@ -100,23 +101,24 @@ class StoreBuilder:
 
     def _s3(self, settings: S3Settings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience
-        from glancetx.outgoing.retries import Retries
         from glancetx.outgoing.tls import TlsPolicy
         from glancetx.stores.s3 import S3Store
 
         client = HttpClient(self.reactor, TlsPolicy(ClientTlsSettings(cafile=settings.cafile)), Patience())
-        retries, multiple = Retries(self.reactor), self.settings.stores.multiple
+        retries, multiple = self._retries(settings), self.settings.stores.multiple
         return S3Store(settings, client, retries, self.hashing, multiple=multiple)
 
     def _vmware(self, settings: VmwareSettings) -> IStore:
         from glancetx.outgoing.client import HttpClient, Patience
-        from glancetx.outgoing.retries import Retries
         from glancetx.outgoing.tls import TlsPolicy
         from glancetx.stores.vmware import VmwareStore
 
         trust = ClientTlsSettings(cafile=settings.cafile, insecure=settings.insecure, fingerprint=settings.fingerprint)
         client, retries = (
             HttpClient(self.reactor, TlsPolicy(trust), Patience()),
-            Retries(self.reactor, settings.retries),
+            self._retries(settings, settings.retries),
         )
         return VmwareStore(settings, client, retries, multiple=self.settings.stores.multiple)
+
+    def _retries(self, settings: OtherSettings, most: int = 4) -> Retries:
+        return Retries(self.reactor, most, troubled=lambda: self.troubles.tell(settings.identifier))

@@ -39,6 +39,7 @@ class Patience:
     connect: float = 10.0  # to accept a connection, TLS included
     answer: float = 60.0  # from the last byte of a request to the head of its answer
     stall: float = 60.0  # without accepting or sending a byte
+    silence: float = 20.0  # without a byte of a body that can be asked for again, from where it ended
 
 
 class Answer:

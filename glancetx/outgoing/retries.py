@@ -19,6 +19,7 @@ class Retries:
     """At most *most* more tries; before the first a pause of about *first* seconds, before each later one twice that.
 
     *chance* gives numbers from 0 to 1: pauses vary by half, or all who lost the same server would come back at once.
+    *troubled* is called before each pause.
     """
 
     clock: IReactorTime
@@ -26,6 +27,7 @@ class Retries:
     first: float = 0.3
     longest: float = 10.0
     chance: Callable[[], float] = field(default=random, repr=False)
+    troubled: Callable[[], None] = field(default=lambda: None, repr=False)
 
     async def pause(self, tried: int, wish: str | None = None) -> bool:
         """Wait before another try, if there is to be one after *tried* failures; tells whether there is.
@@ -37,5 +39,6 @@ class Retries:
         seconds = min(self.longest, self.first * 2 ** (tried - 1)) * (0.5 + self.chance())
         if wish is not None and wish.isascii() and wish.isdigit():
             seconds = max(seconds, min(self.longest, int(wish)))
+        self.troubled()
         await deferLater(self.clock, seconds)
         return True

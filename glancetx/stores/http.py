@@ -89,7 +89,7 @@ class HttpStore:
             return again
 
         skip = 0 if answer.status == 206 else offset
-        return Download(answer, wanted, reopen, self._retries, self._client.patience.stall, skip)
+        return Download(answer, wanted, reopen, self._retries, self._client.patience.silence, skip)
 
     async def size(self, url: str) -> int:
         answer = await self._request("HEAD", url, None)

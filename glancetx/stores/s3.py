@@ -112,7 +112,7 @@ class S3Store:
                 self._api.call("GET", place.container, place.key, headers=headers, accept=(404, 412), whole=False)
             )
 
-        missing, stall = "There is no object at the location", self._client.patience.stall
+        missing, stall = "There is no object at the location", self._client.patience.silence
         return await read_object(ask, found.size, offset, length, missing, self._retries, stall)
 
     async def size(self, url: str) -> int:

@@ -120,7 +120,7 @@ class SwiftStore:
             accept = (404, 412, 416)
             return _reading(api.call("GET", place.container, place.key, headers=headers, accept=accept, whole=False))
 
-        missing, stall = "Swift could not find the object", self._client.patience.stall
+        missing, stall = "Swift could not find the object", self._client.patience.silence
         return await read_object(ask, found.size, offset, length, missing, self._retries, stall)
 
     async def size(self, url: str) -> int:

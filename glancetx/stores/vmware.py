@@ -88,7 +88,7 @@ class VmwareStore:
         def ask(headers: Mapping[str, str]) -> Awaitable[Answer]:
             return _reading(self._files.open(place, headers))
 
-        stall = self._client.patience.stall
+        stall = self._client.patience.silence
         return await read_object(ask, await self.size(url), offset, length, MISSING, self._retries, stall)
 
     async def size(self, url: str) -> int:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, frozen
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
 
@@ -34,7 +35,7 @@ from glancetx.stores.registry import Stores
 from glancetx.streams import IFileSource
 from glancetx.transfer.failover import Candidate, Failover
 from glancetx.transfer.proof import Proofs
-from glancetx.transfer.relay import Relay
+from glancetx.transfer.relay import Relay, Watch
 
 if TYPE_CHECKING:  # loaded where there is a cache
     from glancetx.cache.cache import ImageCache
@@ -57,8 +58,8 @@ class Copies:
         """A source of these bytes from the best copy that can be opened, or the next if it does not answer at once.
 
         The caller must start or stop it. A copy that is shorter than the image is not used. If the store breaks off in
-        the middle, the next copy goes on where it ended. A source of the whole image fails before its end if the bytes
-        are not those that were stored.
+        the middle, or delivers nothing for some seconds, the next copy goes on where it ended. A source of the whole
+        image fails before its end if the bytes are not those that were stored.
 
         :raises StoreError: what the last copy failed with.
         """
@@ -69,10 +70,18 @@ class Copies:
             return await self._open_next(copies, used, offset + delivered, length - delivered)
 
         if copies and not IFileSource.providedBy(source):  # an open file does not go away, and sendfile wants it bare
-            source = Relay(source, reopen)
+            source = Relay(source, reopen, self._watch(copies, used))
         if (offset, length) == (0, self.image.size):
             return self._proofs.proven(self.image, source, used, self._sound)
         return source
+
+    def _watch(self, copies: Sequence[Candidate], used: Sequence[Location]) -> Watch:
+        def left() -> None:
+            store = self._stores.name_of(used[-2]) or ""
+            _log.warn("image {image}: store {store} fell silent", image=self.image.id, store=store)
+            self._failover.note(store)
+
+        return Watch(self._failover.clock, lambda: bool(copies), left)
 
     def _candidates(self) -> deque[Candidate]:
         named = (Candidate(location, self._stores.name_of(location) or "") for location in self._locations)
@@ -81,7 +90,10 @@ class Copies:
     async def _open_next(
         self, copies: deque[Candidate], used: list[Location], offset: int, length: int
     ) -> IBodyProducer:
-        """Open the first copy that can be opened, which is taken from *copies* and added to those *used*."""
+        """Open the first copy that can be opened, which is taken from *copies* and added to those *used*.
+
+        Cancelled, it has taken none.
+        """
         if not copies:
             raise _no_more() if used else self._damaged()
 
@@ -92,7 +104,13 @@ class Copies:
                 _log.warn("image {image}: a copy cannot be read: {error!r}", image=self.image.id, error=error)
                 raise
 
-        found, source = await self._failover.open(copies, opening)
+        before = list(copies)
+        try:
+            found, source = await self._failover.open(copies, opening)
+        except CancelledError:
+            copies.clear()
+            copies.extend(before)
+            raise
         used.append(found.location)
         return source
 

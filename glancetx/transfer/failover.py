@@ -15,6 +15,7 @@ from twisted.web.iweb import IBodyProducer
 
 from glancetx.domain.errors import ImageServiceError, StoreError, StoreUnavailable
 from glancetx.domain.image import Location
+from glancetx.runtime.troubles import Troubles
 
 PATIENCE: Final = 0.5  # seconds a copy may take to open before the next one is tried beside it
 REST: Final = 5.0  # seconds for which a store that did not answer is read last
@@ -38,8 +39,9 @@ Opening = Callable[[Candidate], Awaitable[IBodyProducer]]
 class Failover:
     """Opens copies. What is learned of stores is kept for some seconds, in this process."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, troubles: Troubles | None = None) -> None:
         self.clock = clock
+        self._troubles = troubles or Troubles()
         self.beside = 0
         self._resting: dict[str, float] = {}
 
@@ -55,15 +57,18 @@ class Failover:
     async def open(self, candidates: deque[Candidate], opening: Opening) -> tuple[Candidate, IBodyProducer]:
         """The first of *candidates* that can be opened, from the left, and its source.
 
-        One that fails is followed by the next at once, one that takes more than `PATIENCE` has the next one beside it;
-        what opens first wins. Those that failed and the one that won are removed; those that were given up for it are
-        put at the end.
+        One that fails is followed by the next at once; one that takes more than `PATIENCE`, or whose store has to try
+        again, has the next one beside it; what opens first wins. Those that failed and the one that won are removed;
+        those that were given up for it are put at the end.
 
         :raises StoreError: what the last one failed with.
         """
         if len(candidates) == 1:
             return await self._open_last(candidates.popleft(), opening)
-        return await _Race(self, candidates, opening).won
+        race = _Race(self, candidates, opening)
+        with self._troubles.told_to(race.trouble):
+            race.begin()
+            return await race.won
 
     async def _open_last(self, candidate: Candidate, opening: Opening) -> tuple[Candidate, IBodyProducer]:
         try:
@@ -103,7 +108,16 @@ class _Race:
         self._timer: IDelayedCall | None = None
         self._over = False
         self._beside = 0
+        self._latest = ""  # the store of whom the next one is waiting for
+
+    def begin(self) -> None:
         self._try_next()
+
+    def trouble(self, store: str) -> None:
+        """A request to that store failed: whoever waits for it need not wait any longer."""
+        if store == self._latest and self._timer is not None:
+            self._stop_timer()
+            self._try_beside()
 
     def _try_next(self) -> None:
         self._stop_timer()
@@ -113,6 +127,7 @@ class _Race:
                 self.won.errback(self._failure)
             return
         candidate = self._candidates.popleft()
+        self._latest = candidate.store
         if self._candidates:
             self._timer = self._failover.clock.callLater(PATIENCE, self._try_beside)
         opening = Deferred.fromCoroutine(self._open(candidate))

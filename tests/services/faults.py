@@ -47,7 +47,7 @@ class Fault:
 def patience_in(test: str) -> Patience:
     """How long a client should wait in the test of this name: not long, if the other side stops to listen in it."""
     stops = "stall" in test or re.search(r"after=[1-9]", test)
-    return Patience(connect=60.0, answer=2.0, stall=2.0) if stops else Patience(connect=60.0)
+    return Patience(connect=60.0, answer=2.0, stall=2.0, silence=2.0) if stops else Patience(connect=60.0)
 
 
 Choice = Callable[[str, str], Fault | None]

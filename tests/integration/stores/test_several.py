@@ -17,6 +17,7 @@ from glancetx.config.settings import FilesystemSettings, StoresSettings
 from glancetx.config.store_settings import MIB
 from glancetx.testing.fakes import until
 from glancetx.testing.stores import the_reactor
+from glancetx.transfer import relay
 from tests.functional.conftest import start as start
 from tests.integration.stores.test_s3 import settings_for as s3_settings
 from tests.integration.stores.test_vmware import settings_for as vmware_settings
@@ -118,8 +119,19 @@ async def test_falls_over_in_the_middle(several: Several) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_slow_store(several: Several) -> None:
+async def test_falls_silent(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that stalls in the middle is left for another copy, long before its own patience is at its end."""
+    monkeypatch.setattr(relay, "SILENCE", 0.5)
+    several.cloud.choose = lambda method, path: Fault(sent=2 * MIB, end="stall") if method == "GET" else None
+    reply = await several.get()
+    assert (reply.status, reply.body) == (200, CONTENT)
+    assert (gets(several.cloud), gets(several.farm)) == (1, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_slow_store(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that stalls holds its own transfers and no others: uploads, downloads and records go on."""
+    monkeypatch.setattr(relay, "SILENCE", 1000.0)
     several.cloud.choose = lambda method, path: Fault(sent=1000, end="stall") if method == "GET" else None
     waiting = [Deferred.fromCoroutine(several.get()) for _ in range(8)]
     await until(the_reactor(), lambda: gets(several.cloud) >= 8)

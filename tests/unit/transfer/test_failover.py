@@ -13,6 +13,7 @@ from twisted.web.iweb import IBodyProducer
 
 from glancetx.domain.errors import DataNotFound, StoreUnavailable
 from glancetx.domain.image import Location
+from glancetx.runtime.troubles import Troubles
 from glancetx.runtime.undo import Shielded
 from glancetx.testing.fakes import ScriptedSource
 from glancetx.transfer import failover as module
@@ -26,7 +27,8 @@ class Cluster:
 
     def __init__(self, *stores: str) -> None:
         self.clock = Clock()
-        self.failover = Failover(self.clock)
+        self.troubles = Troubles()
+        self.failover = Failover(self.clock, self.troubles)
         self.copies = [Candidate(Location(url=f"{store}://x"), store) for store in stores]
         self.asked: list[str] = []
         self.waiting: dict[str, Deferred[IBodyProducer]] = {}
@@ -94,6 +96,22 @@ def test_slow() -> None:
     assert cluster.cancelled == ["a", "c"]
     assert list(cluster.left) == [cluster.copies[0], cluster.copies[2]]
     assert cluster.failover.beside == 0
+
+
+def test_trouble() -> None:
+    """While a store tries again, the next copy is opened at once; trouble of others is none of ours."""
+    cluster = Cluster("a", "b", "c")
+    opening = cluster.open()
+    cluster.troubles.tell("c")
+    assert cluster.asked == ["a"]
+    cluster.troubles.tell("a")
+    cluster.troubles.tell("a")
+    assert cluster.asked == ["a", "b"]
+    source = cluster.opens("b")
+    assert cluster.result(opening)[1] is source
+    cluster.troubles.tell("b")
+    assert cluster.cancelled == ["a"]
+    assert cluster.clock.getDelayedCalls() == []
 
 
 def test_slow_but_first() -> None:
