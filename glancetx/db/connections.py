@@ -111,7 +111,7 @@ class ConnectionThreads:
         self._reactor, self._name, self._pool, self._now = reactor, name, pool, now
         self.outbox = Outbox(reactor)
         self._joining: deque[Joint[Any]] = deque()
-        self._inbox = Inbox(reactor, self._want)
+        self._inbox = Inbox(reactor, self._want, gathering=pool.together > 1)
         self._exits: list[Deferred[None]] = []
         self._own = local()
         self._away_until = 0.0  # until then nobody tries to connect

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Final
 
 Task = Callable[[], None]
@@ -19,10 +20,16 @@ PATIENCE: Final = 0.005
 
 
 class Inbox:
-    """Tasks for threads. *want* is called with the number of threads that would be of use."""
+    """Tasks for threads. *want* is called with the number of threads that would be of use.
 
-    def __init__(self, reactor: Any, want: Callable[[int], None]) -> None:
-        self._reactor, self._want = reactor, want
+    *gathering*: what comes while a thread is at work waits for that one, as long as `PATIENCE`, since tasks that wait
+    together are cheaper.
+    """
+
+    def __init__(self, reactor: Any, want: Callable[[int], None], *, gathering: bool = False) -> None:
+        self._reactor, self._want, self._gathering = reactor, want, gathering
+        self._lock = Lock()
+        self._awake = 0  # threads that will look for tasks before they wait again
         self._tasks: deque[Task] = deque()
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._due = self._watching = False
@@ -37,7 +44,10 @@ class Inbox:
     def flush(self) -> None:
         """Wake as many threads as the waiting tasks are worth."""
         self._due = False
-        self._wake((len(self._tasks) + BATCH - 1) // BATCH)
+        with self._lock:
+            waits = self._gathering and self._awake > 0
+        if not waits:
+            self._wake((len(self._tasks) + BATCH - 1) // BATCH)
         if self._tasks and not self._watching:
             self._watching = True
             self._reactor.callLater(PATIENCE, self._look_again)
@@ -49,6 +59,8 @@ class Inbox:
     def _wake(self, threads: int) -> None:
         if threads:
             self._want(threads)
+        with self._lock:
+            self._awake += threads
         for _ in range(threads):
             self._wakes.put(True)
 
@@ -60,13 +72,21 @@ class Inbox:
     def work(self) -> None:
         """In a thread: do tasks until `end`."""
         while self._wakes.get():
-            while self._tasks:
+            while self._wanted():
                 try:
                     task = self._tasks.popleft()
                 except IndexError:
-                    break  # another thread was faster
+                    continue  # another thread was faster
                 task()
                 del task  # or the last result would live until the next task comes
+
+    def _wanted(self) -> bool:
+        """Whether the thread goes on; under the lock, so that no task comes in between that wakes nobody."""
+        with self._lock:
+            if self._tasks:
+                return True
+            self._awake -= 1
+            return False
 
 
 class Outbox:

@@ -38,7 +38,7 @@ def mysql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     writers, readers = (_engine(url, settings, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
     event.listen(writers, "do_connect", _take_several)
     return Pools(
-        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=8),
+        writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=16),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
     )
 

@@ -50,6 +50,31 @@ def test_waiting_work_gets_threads_of_its_own() -> None:
     assert wanted == [1, 3]
 
 
+def test_gathering() -> None:
+    """What comes while a thread is at work is left to it, but not for long; what comes later wakes it again."""
+    clock, wanted, done = Clock(), list[int](), list[str]()
+    box = Inbox(clock, wanted.append, gathering=True)
+
+    def more() -> None:
+        done.append("a")
+        box.put(lambda: done.append("b"))
+        clock.advance(0)
+
+    box.put(more)
+    clock.advance(0)
+    box.end(1)
+    box.work()
+    assert (wanted, done) == ([1], ["a", "b"])
+    box.put(lambda: done.append("c"))
+    clock.advance(0)
+    assert wanted == [1, 1]
+    box.put(lambda: done.append("d"))
+    clock.advance(0)
+    assert wanted == [1, 1]
+    clock.advance(PATIENCE)
+    assert wanted == [1, 1, 2]
+
+
 def test_end_comes_after_the_work() -> None:
     """Nothing that was put is lost when the threads are told to end."""
     clock, done = Clock(), list[int]()
