@@ -11,6 +11,7 @@ from twisted.web.iweb import IBodyProducer
 
 from glancetx.domain.errors import ImageServiceError, StoreUnavailable
 from glancetx.outgoing.answers import NoAnswer
+from glancetx.outgoing.bodies import Chunks
 from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.download import Download
 from glancetx.outgoing.retries import PASSING, Retries
@@ -131,7 +132,7 @@ class ImageServer:
             failure: ServerError
             wish = None
             try:
-                answer = await self._client.request(method, self.url + path, sent, None if body is None else [body])
+                answer = await self._client.request(method, self.url + path, sent, _content(method, body))
                 if answer.status not in PASSING:
                     return answer
                 wish = answer.header("Retry-After")
@@ -150,6 +151,15 @@ class ImageServer:
             text = ""
         words = " ".join(_plain(text).split())[:300]
         return ServerError(f"{self.host} says {answer.status}: {words}", answer.status)
+
+
+def _content(method: str, body: bytes | None) -> IBodyProducer | Sequence[bytes] | None:
+    """What is not tried again goes as a stream, which has a connection of its own: a Glance closes those it has
+    answered on, and says so to nobody, so that a request on one that was kept is lost.
+    """
+    if body is None:
+        return None
+    return Chunks([body]) if method == "POST" else [body]
 
 
 def _plain(text: str) -> str:
