@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from attrs import frozen
 
 from glancetx.assembly.caching import CacheParts
+from glancetx.assembly.ground import Ground
 from glancetx.assembly.notifiers import Audience
-from glancetx.config.settings import Settings
-from glancetx.db.claims import Claims, Process
-from glancetx.db.copies import Copies
-from glancetx.db.engine import Engine
 from glancetx.db.gaps import Gaps
-from glancetx.db.images import Images
 from glancetx.db.scrub import PendingDeletes
 from glancetx.db.strays import Strays
 from glancetx.db.walks import Walks
 from glancetx.domain.errors import ConfigurationError
 from glancetx.interfaces import ILeases, IListing
-from glancetx.notifications.events import Events
-from glancetx.runtime.threads import Threads
 from glancetx.services.auditor import Auditor
 from glancetx.services.completer import Completer
 from glancetx.services.leader import Leadership
@@ -35,14 +29,11 @@ from glancetx.services.scrubber import Scrubber
 from glancetx.services.surveyor import Surveyor
 from glancetx.services.unstager import Unstager
 from glancetx.services.updater import Updater
-from glancetx.stores.registry import Stores
 from glancetx.streams import Throttle
 from glancetx.transfer.completion import Completions
-from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
 from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
-from glancetx.transfer.staging import StagingArea
 from glancetx.transfer.strays import Ownership, StrayRemoval
 
 if TYPE_CHECKING:  # loaded where there is a cache
@@ -86,41 +77,30 @@ class Background:
 class BackgroundBuilder:
     """Builds them; *copy* begins copies of an image, *caching* has those that look after the image *cache*."""
 
-    settings: Settings
-    reactor: Any
-    engine: Engine
-    images: Images
-    claims: Claims
-    copies: Copies
-    stores: Stores
-    staging: StagingArea
+    ground: Ground
     recovery: Recovery
-    readers: Readers
-    hashing: Threads
-    process: Process
     leases: ILeases
     copy: Copy
     cache: ImageCache | None
     caching: CacheParts
     audience: Audience
-    events: Events
-    multiple: bool
 
     def build(self) -> Background:
-        lease = self.settings.coordination.lease
-        presence = Presence(self.reactor, self.claims, self.process, lease / RENEWALS)
-        reaper = Reaper(self.reactor, self.claims, self.recovery, self.images, self.settings.stuck_after)
-        unstager = Unstager(self.reactor, self.staging, self.images, self.claims)
-        auditor = Auditor(self.reactor, self.copies, self.stores, self.hashing, self.settings.audit)
+        ground, reactor, settings = self.ground, self.ground.reactor, self.ground.settings
+        lease = settings.coordination.lease
+        presence = Presence(reactor, ground.claims, ground.process, lease / RENEWALS)
+        reaper = Reaper(reactor, ground.claims, self.recovery, ground.images, settings.stuck_after)
+        unstager = Unstager(reactor, ground.staging, ground.images, ground.claims)
+        auditor = Auditor(reactor, ground.copies, ground.stores, ground.pools.hashing, settings.audit)
         repairs = self._repairs()
-        replicator = Replicator(self.reactor, self.copies, repairs)
-        mender = None if self.cache is None else Mender(self.reactor, self.copies, repairs)
-        mends = [mender] if mender is not None and self.settings.audit.repair_rate else []
+        replicator = Replicator(reactor, ground.copies, repairs)
+        mender = None if self.cache is None else Mender(reactor, ground.copies, repairs)
+        mends = [mender] if mender is not None and settings.audit.repair_rate else []
         scrubber = self._scrubber()
         removal, surveyor = self._surveyor()
-        placer = Placer(self.reactor, self.images, self.copy, self.settings.audit.rules, self.stores)
+        placer = Placer(reactor, ground.images, self.copy, settings.audit.rules, ground.stores)
         completer, updater = self._completer(), self._updater()
-        leadership = Leadership(self.reactor, self.leases, lease)
+        leadership = Leadership(reactor, self.leases, lease)
         led = [*self._led(auditor, replicator, scrubber, placer, surveyor), completer]
         for work in led if updater is None else [*led, updater]:
             leadership.lead(work.name_of_work, work)
@@ -146,63 +126,66 @@ class BackgroundBuilder:
         self, auditor: Auditor, replicator: Replicator, scrubber: Scrubber, placer: Placer, surveyor: Surveyor
     ) -> Iterator[PeriodicService]:
         """Those that one process does for all."""
-        audit = self.settings.audit
+        audit = self.ground.settings.audit
         yield scrubber
-        if audit.rules and self.multiple:
+        if audit.rules and self.ground.multiple:
             yield placer
         if audit.audit_rate:
             yield auditor
         if audit.repair_rate:
             yield replicator
-        if self.settings.strays.stray_rate:
+        if self.ground.settings.strays.stray_rate:
             yield surveyor
 
     def _repairs(self) -> Repairs:
-        throttle = Throttle(self.reactor, self.settings.audit.repair_rate or math.inf)
+        ground = self.ground
+        throttle = Throttle(ground.reactor, ground.settings.audit.repair_rate or math.inf)
         return Repairs(
-            self.copies,
-            self.stores,
+            ground.copies,
+            ground.stores,
             self.recovery,
-            self.hashing,
+            ground.pools.hashing,
             throttle,
-            self.readers,
-            self.process.id,
+            ground.readers,
+            ground.process.id,
             self.cache,
         )
 
     def _completer(self) -> Completer:
-        gaps, images, rate = Gaps(self.engine), self.settings.images, self.settings.audit.repair_rate
+        ground = self.ground
+        gaps, images, rate = Gaps(ground.engine), ground.settings.images, ground.settings.audit.repair_rate
         completions = Completions(
-            self.images,
+            ground.images,
             gaps,
-            self.stores,
-            self.hashing,
-            Throttle(self.reactor, rate or math.inf),
-            self.events,
+            ground.stores,
+            ground.pools.hashing,
+            Throttle(ground.reactor, rate or math.inf),
+            ground.events,
             images.hashing_algorithm,
             images.image_size_cap,
         )
-        return Completer(self.reactor, gaps, completions, hashes=images.do_secure_hash and rate > 0)
+        return Completer(ground.reactor, gaps, completions, hashes=images.do_secure_hash and rate > 0)
 
     def _updater(self) -> Updater | None:
-        audience = self.audience
+        audience, ground = self.audience, self.ground
         if audience.messenger is None or audience.rows is None:
             return None
-        return Updater(self.reactor, audience.rows, audience.messenger, self.settings.notifications.kept)
+        return Updater(ground.reactor, audience.rows, audience.messenger, ground.settings.notifications.kept)
 
     def _scrubber(self) -> Scrubber:
-        pending = PendingDeletes(self.engine)
-        scrubs = Scrubs(pending, self.claims, self.stores, self.process.id)
-        return Scrubber(self.reactor, pending, scrubs, self.settings.scrub)
+        ground = self.ground
+        pending = PendingDeletes(ground.engine)
+        scrubs = Scrubs(pending, ground.claims, ground.stores, ground.process.id)
+        return Scrubber(ground.reactor, pending, scrubs, ground.settings.scrub)
 
     def _surveyor(self) -> tuple[StrayRemoval, Surveyor]:
-        settings = self.settings.strays
-        strays = Strays(self.engine)
+        ground, settings = self.ground, self.ground.settings.strays
+        strays = Strays(ground.engine)
         ownership = Ownership(strays, settings.stray_grace)
-        removal = StrayRemoval(strays, self.claims, ownership, self.stores, self.process.id)
-        stores = {name: self.stores.get(name) for name in self.stores.identifiers}
+        removal = StrayRemoval(strays, ground.claims, ownership, ground.stores, ground.process.id)
+        stores = {name: ground.stores.get(name) for name in ground.stores.identifiers}
         if unknown := set(settings.stray_stores) - set(stores):
             raise ConfigurationError(f"stray_stores: there is no store {', '.join(sorted(unknown))}")
         listing = {name: cast(IListing, store) for name, store in stores.items() if IListing.providedBy(store)}
-        surveyor = Surveyor(self.reactor, Walks(self.engine), strays, ownership, removal, listing, settings)
+        surveyor = Surveyor(ground.reactor, Walks(ground.engine), strays, ownership, removal, listing, settings)
         return removal, surveyor

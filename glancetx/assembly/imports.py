@@ -1,31 +1,28 @@
-"""Imports: the flow of each method, and what runs it."""
+"""Imports: who accepts them, the flow of each method, and what runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from glancetx.config.settings import ClientTlsSettings, Settings
-from glancetx.db.claims import Claims, Process
-from glancetx.db.images import Images
-from glancetx.db.imports import ImportRuns
+from glancetx.assembly.ground import Ground
+from glancetx.config.settings import ClientTlsSettings
 from glancetx.domain.importing import GLANCE_DOWNLOAD, WEB_DOWNLOAD
+from glancetx.imports.accept import Imports
 from glancetx.imports.fill import Filler
 from glancetx.imports.flow import Flows
 from glancetx.imports.importer import Importer
 from glancetx.imports.progress import Progress
 from glancetx.imports.runner import ImportRunner
 from glancetx.imports.sources import Sources
-from glancetx.interfaces import IImportStep, ILimits
-from glancetx.notifications.events import Events
-from glancetx.runtime.threads import Threads
-from glancetx.stores.registry import Stores
+from glancetx.interfaces import IImportStep
+from glancetx.outgoing.guarded import check
 from glancetx.transfer.download import Downloads
-from glancetx.transfer.readers import Readers
+from glancetx.transfer.nodes import Nodes
 from glancetx.transfer.signature import Signatures
-from glancetx.transfer.staging import StagingArea
 
 if TYPE_CHECKING:
     from glancetx.keystone import Keystone
@@ -33,67 +30,76 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ImportBuilder:
-    """Builds what runs imports, of parts that others use too."""
+    """Builds what accepts imports, and what runs them."""
 
-    settings: Settings
-    reactor: Any
-    runs: ImportRuns
-    images: Images
-    claims: Claims
-    stores: Stores
-    staging: StagingArea
+    ground: Ground
     downloads: Downloads
-    hashing: Threads
-    limits: ILimits
-    events: Events
-    process: Process
     signatures: Signatures
-    readers: Readers
     keystone: Keystone | None = None
     plugins: Sequence[IImportStep] = ()
 
     def runner(self) -> ImportRunner:
         """What runs all imports of this process."""
-        settings = self.settings
+        ground, settings = self.ground, self.ground.settings
         filler = Filler(
-            self.hashing,
+            ground.pools.hashing,
             settings.images.hashing_algorithm,
             settings.formats,
             self.signatures,
             verified=bool(self.plugins),
         )
-        progress = Progress(self.reactor, self.runs, self.staging, self.flows(), self.process.host)
+        progress = Progress(ground.reactor, ground.runs, ground.staging, self.flows(), ground.process.host)
         importer = Importer(
-            self.reactor,
-            self.runs,
-            self.images,
-            self.claims,
-            self.stores,
-            self.staging,
+            ground.reactor,
+            ground.runs,
+            ground.images,
+            ground.claims,
+            ground.stores,
+            ground.staging,
             progress,
-            Sources(self.staging, self.downloads),
+            Sources(ground.staging, self.downloads),
             filler,
-            self.events,
-            self.readers,
+            ground.events,
+            ground.readers,
             settings.imports,
         )
         return ImportRunner(
-            self.reactor,
-            self.runs,
-            self.claims,
-            self.staging,
+            ground.reactor,
+            ground.runs,
+            ground.claims,
+            ground.staging,
             importer,
-            self.process,
+            ground.process,
             settings.imports.at_once,
             settings.images.image_size_cap,
+        )
+
+    def imports(self, runner: ImportRunner, nodes: Nodes) -> Imports:
+        """What accepts them; those of data that is staged on another of *nodes* are handed to it."""
+        ground, settings = self.ground, self.ground.settings
+        return Imports(
+            ground.images,
+            ground.runs,
+            ground.claims,
+            ground.policy,
+            ground.limits,
+            ground.stores,
+            runner,
+            ground.events,
+            self.signatures,
+            settings.imports,
+            ground.process,
+            partial(check, ground.reactor, settings.fetch, proxied=settings.downloads.fetch_proxy is not None),
+            nodes,
+            multiple=ground.multiple,
         )
 
     def flows(self) -> Flows:
         """What each method does."""
         fetching: dict[str, Sequence[IImportStep]] = {}
-        if WEB_DOWNLOAD in self.settings.imports.methods:
+        if WEB_DOWNLOAD in self.ground.settings.imports.methods:
             fetching[WEB_DOWNLOAD] = self._web_download()
-        if GLANCE_DOWNLOAD in self.settings.imports.methods:
+        if GLANCE_DOWNLOAD in self.ground.settings.imports.methods:
             fetching[GLANCE_DOWNLOAD] = self._glance_download()
         return Flows(fetching=fetching, plugins=self.plugins)
 
@@ -105,8 +111,9 @@ class ImportBuilder:
     def _glance_download(self) -> Sequence[IImportStep]:
         from glancetx.imports.steps.glance_download import GlanceDownload
 
-        prefixes = self.settings.imports.copied_properties
-        return (GlanceDownload(self._fetcher(), self._receiver(), self._finder(), prefixes, self.hashing),)
+        prefixes = self.ground.settings.imports.copied_properties
+        hashing = self.ground.pools.hashing
+        return (GlanceDownload(self._fetcher(), self._receiver(), self._finder(), prefixes, hashing),)
 
     def _finder(self) -> Callable[[str, str, str], Awaitable[str | None]] | None:
         if self.keystone is None:
@@ -122,13 +129,14 @@ class ImportBuilder:
     def _receiver(self) -> Any:
         from glancetx.imports.steps.receive import Receiver
 
+        ground, settings = self.ground, self.ground.settings
         return Receiver(
-            reactor=self.reactor,
-            staging=self.staging,
-            claims=self.claims,
-            limits=self.limits,
-            settings=self.settings.downloads,
-            size_cap=self.settings.images.image_size_cap,
+            reactor=ground.reactor,
+            staging=ground.staging,
+            claims=ground.claims,
+            limits=ground.limits,
+            settings=settings.downloads,
+            size_cap=settings.images.image_size_cap,
         )
 
     def _fetcher(self) -> Any:
@@ -140,15 +148,16 @@ class ImportBuilder:
         from glancetx.outgoing.retries import Retries
         from glancetx.outgoing.tls import TlsPolicy
 
-        rules, downloads = self.settings.fetch, self.settings.downloads
+        reactor, settings = self.ground.reactor, self.ground.settings
+        rules, downloads = settings.fetch, settings.downloads
         tls = TlsPolicy(ClientTlsSettings(cafile=downloads.fetch_cafile))
         patience = Patience(
             connect=min(10.0, downloads.fetch_stall), answer=downloads.fetch_stall, stall=downloads.fetch_stall
         )
-        guarded = Guarded(self.reactor, rules, tls, patience.connect)
+        guarded = Guarded(reactor, rules, tls, patience.connect)
         agent = None
         if downloads.fetch_proxy:
-            agent = ProxiedAgent(self.reactor, downloads.fetch_proxy, rules, tls, patience.connect)
-        client = HttpClient(self.reactor, patience=patience, endpoints=guarded, agent=agent)
+            agent = ProxiedAgent(reactor, downloads.fetch_proxy, rules, tls, patience.connect)
+        client = HttpClient(reactor, patience=patience, endpoints=guarded, agent=agent)
         redirects = Redirects(client, rules, downloads.fetch_max_redirects + 1)
-        return Fetcher(redirects, Retries(self.reactor, most=downloads.fetch_retries), downloads.fetch_stall)
+        return Fetcher(redirects, Retries(reactor, most=downloads.fetch_retries), downloads.fetch_stall)

@@ -4,84 +4,63 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from attrs import frozen
 
-from glancetx.access.policy import Policy
-from glancetx.config.settings import Settings
-from glancetx.db.claims import Claims, Process
-from glancetx.db.images import Images
-from glancetx.db.imports import ImportRuns
+from glancetx.assembly.ground import Ground
 from glancetx.imports.adding import Additions
 from glancetx.imports.locator import Locator
 from glancetx.imports.runner import ImportRunner
-from glancetx.interfaces import ILimits
-from glancetx.notifications.events import Events
 from glancetx.operations.locations import Locations
-from glancetx.runtime.threads import Threads
-from glancetx.stores.registry import Stores
-from glancetx.transfer.staging import StagingArea
+from glancetx.outgoing.guarded import check
 
 
-@frozen(kw_only=True)
+@frozen
 class AdditionBuilder:
     """Builds them of what else there is."""
 
-    settings: Settings
-    reactor: Any
-    runs: ImportRuns
-    images: Images
-    claims: Claims
-    policy: Policy
-    limits: ILimits
-    stores: Stores
-    staging: StagingArea
+    ground: Ground
     locations: Locations
-    hashing: Threads
-    events: Events
-    process: Process
 
     def runner(self) -> ImportRunner:
         """As many at a time as imports; both are bounded by the threads that hash."""
-        settings = self.settings
+        ground, settings = self.ground, self.ground.settings
         locator = Locator(
-            self.reactor,
-            self.runs,
-            self.images,
-            self.claims,
-            self.stores,
+            ground.reactor,
+            ground.runs,
+            ground.images,
+            ground.claims,
+            ground.stores,
             self.locations,
-            self.limits,
-            self.hashing,
-            self.events,
+            ground.limits,
+            ground.pools.hashing,
+            ground.events,
             settings.images,
             timedelta(hours=settings.imports.task_time_to_live),
         )
         return ImportRunner(
-            self.reactor,
-            self.runs,
-            self.claims,
-            self.staging,
+            ground.reactor,
+            ground.runs,
+            ground.claims,
+            ground.staging,
             locator,
-            self.process,
+            ground.process,
             settings.imports.at_once,
             settings.images.image_size_cap,
         )
 
     def additions(self, runner: ImportRunner) -> Additions:
         """What requests are given to."""
-        from glancetx.outgoing.guarded import check
-
-        admit = partial(check, self.reactor, self.settings.fetch)
+        ground = self.ground
+        admit = partial(check, ground.reactor, ground.settings.fetch)
         return Additions(
-            self.images,
-            self.runs,
-            self.claims,
-            self.policy,
-            self.stores,
+            ground.images,
+            ground.runs,
+            ground.claims,
+            ground.policy,
+            ground.stores,
             runner,
-            self.events,
-            self.process,
+            ground.events,
+            ground.process,
             admit,
         )

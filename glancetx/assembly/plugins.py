@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from glancetx.config.settings import Settings
-from glancetx.db.claims import Claims
+from glancetx.assembly.ground import Ground
 from glancetx.domain.errors import ConfigurationError
-from glancetx.interfaces import IImportStep, ILimits
-from glancetx.runtime.threads import Threads
-from glancetx.transfer.staging import StagingArea
+from glancetx.interfaces import IImportStep
+
+if TYPE_CHECKING:
+    from glancetx.imports.steps.room import Room
 
 
-@frozen(kw_only=True)
+@frozen
 class PluginBuilder:
-    """Builds plugins. *conversion*: the threads in which data is decompressed, and qemu-img watched."""
+    """Builds plugins."""
 
-    settings: Settings
-    staging: StagingArea
-    claims: Claims
-    limits: ILimits
-    hashing: Threads
-    conversion: Threads
+    ground: Ground
 
     def steps(self, others: Sequence[IImportStep] = ()) -> Sequence[IImportStep]:
         """Those that are configured, and then *others*. Before them the data is verified, since they change it.
@@ -36,32 +32,37 @@ class PluginBuilder:
             "image_decompression": self._decompress,
             "image_conversion": self._convert,
         }
-        plugins = [*(builders[name]() for name in self.settings.plugins.names), *others]
+        plugins = [*(builders[name]() for name in self.ground.settings.plugins.names), *others]
         return (self._verify(), *plugins) if plugins else ()
 
     def _verify(self) -> IImportStep:
         from glancetx.imports.steps.verify import Verify
 
-        return Verify(self.staging, self.hashing)
+        return Verify(self.ground.staging, self.ground.pools.hashing)
 
     def _inject(self) -> IImportStep:
         from glancetx.imports.steps.inject import InjectMetadata
 
-        return InjectMetadata(self.settings.plugins.inject, self.settings.plugins.ignore_user_roles)
+        return InjectMetadata(self.ground.settings.plugins.inject, self.ground.settings.plugins.ignore_user_roles)
 
     def _decompress(self) -> IImportStep:
         from glancetx.imports.steps.decompress import Decompress
-        from glancetx.imports.steps.room import Room
 
-        room = Room(claims=self.claims, limits=self.limits, size_cap=self.settings.images.image_size_cap)
-        return Decompress(self.conversion, room, self.settings.plugins.decompression_ratio)
+        ground = self.ground
+        return Decompress(ground.pools.conversion, self._room(), ground.settings.plugins.decompression_ratio)
 
     def _convert(self) -> IImportStep:
         from glancetx.imports.steps.convert import Convert
-        from glancetx.imports.steps.room import Room
 
         qemu_img = shutil.which("qemu-img")
         if qemu_img is None:
             raise ConfigurationError("image_conversion needs qemu-img, which is not installed")
-        room = Room(claims=self.claims, limits=self.limits, size_cap=self.settings.images.image_size_cap)
-        return Convert(self.conversion, room, self.settings.plugins.conversion, qemu_img, self.settings.formats)
+        conversion, settings = self.ground.pools.conversion, self.ground.settings
+        return Convert(conversion, self._room(), settings.plugins.conversion, qemu_img, settings.formats)
+
+    def _room(self) -> Room:
+        """For what steps write."""
+        from glancetx.imports.steps.room import Room
+
+        ground = self.ground
+        return Room(claims=ground.claims, limits=ground.limits, size_cap=ground.settings.images.image_size_cap)

@@ -186,7 +186,7 @@ async def day(tmp_path: Path) -> AsyncIterator[Day]:
     (pulse,) = [child for child in service.services if type(child).__name__ == "Pulse"]
     pulse.disownServiceParent()  # it looks at the time four times a second, and does nothing else
     made = Day(service, simulated, near, far)
-    for pool in service._pools():
+    for pool in service._pools:
         pool.run = at_once  # type: ignore[method-assign]
     for room in made.rooms:
         room.threads.do = lambda task: task()
