@@ -87,9 +87,13 @@ class VersionedResource(Resource):
         if not self._middleware.begin(request):
             return b""
         parts: list[bytes] = request.postpath
-        asked = MEDIA_TYPE.search(read_header(request, "accept") or "")
         if parts and parts[0] in self._prefixes:
             parts[0] = b"v2"
-        elif asked is not None and asked[1].encode() in self._prefixes and parts[:1] != [b"versions"]:
+        elif self._asked_for(request) and parts[:1] != [b"versions"]:
             parts.insert(0, b"v2")
         return self._routes.render(request)
+
+    def _asked_for(self, request: Any) -> bool:
+        """Whether one of our versions is, by the media type that the client accepts."""
+        asked = MEDIA_TYPE.search(read_header(request, "accept") or "")
+        return asked is not None and asked[1].encode() in self._prefixes

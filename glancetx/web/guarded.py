@@ -11,16 +11,25 @@ from twisted.web.server import NOT_DONE_YET, Request
 from werkzeug.exceptions import BadHost
 
 from glancetx.domain.errors import Invalid
+from glancetx.web.shortcuts import Shortcuts, follow
 
 
 class GuardedRoutes(KleinResource):
-    """Finds routes as Klein does. What Klein would log as a failure is given to *refuse*, which answers the request."""
+    """Finds routes as Klein does, or by one of the *shortcuts*.
 
-    def __init__(self, app: Klein, refuse: Callable[[Request, Exception], None]) -> None:
+    What Klein would log as a failure is given to *refuse*, which answers the request.
+    """
+
+    def __init__(self, app: Klein, shortcuts: Shortcuts, refuse: Callable[[Request, Exception], None]) -> None:
         super().__init__(app)
-        self._refuse = refuse
+        self._shortcuts, self._refuse = shortcuts, refuse
 
     def render(self, request: Any) -> Any:
+        found = self._shortcuts.find(request)
+        if found is not None:
+            endpoint, parts = found
+            follow(request, endpoint(request, **parts))
+            return NOT_DONE_YET
         if not _is_text(b"/".join((*request.prepath, *request.postpath, request.method))):
             return self._refused(request, "The URL is not UTF-8.")
         if not _is_text(request.getRequestHostname()):

@@ -51,7 +51,7 @@ class Middleware:
     def begin(self, request: Request) -> bool:
         """Prepare *request*, and the headers of its answer; False if it is answered already."""
         marked: Any = request
-        marked.glancetx_seen = seen(request, believing=self._settings.proxy_headers)
+        marked.glancetx_believing = self._settings.proxy_headers
         marked.glancetx_gzip = self._settings.gzip
         origin = self._allowed_origin(request)
         if origin is not None:

@@ -35,8 +35,9 @@ from glancetx.web.body import read_json
 from glancetx.web.errors import INTERNAL, Problem, problem_of
 from glancetx.web.guarded import GuardedRoutes
 from glancetx.web.headers import header_reader, read_header, read_list
-from glancetx.web.middleware import Seen, compressed, seen
+from glancetx.web.middleware import compressed, seen
 from glancetx.web.request import ImageRequest, has_body
+from glancetx.web.shortcuts import Shortcuts
 
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 READING: Final = (b"GET", b"HEAD")
@@ -140,7 +141,7 @@ class Router:
         self.open = False  # whether the service behind is ready
         self._max_request_id = max_request_id
         self._log = Logger()
-        self._app = Klein()
+        self._app, self._shortcuts = Klein(), Shortcuts()
         self._app.url_map.merge_slashes = False  # or ``//v2`` would be answered by a redirection
         unrouted: Any = self._unrouted
         self._app.handle_errors(NotFound, MethodNotAllowed)(unrouted)
@@ -161,9 +162,10 @@ class Router:
         verbs = ["GET", "HEAD"] if mark.method == "GET" else mark.method.split()
         endpoint.__name__ = f"{mark.method} {mark.path}"
         self._app.route(mark.path, methods=verbs, endpoint=endpoint.__name__, strict_slashes=True)(endpoint)
+        self._shortcuts.add(verbs, mark.path, endpoint)
 
     def resource(self) -> KleinResource:
-        return GuardedRoutes(self._app, self._refuse)
+        return GuardedRoutes(self._app, self._shortcuts, self._refuse)
 
     async def _measure(self, path: str, request: Request, answering: Coroutine[Any, Any, None]) -> None:
         began = self._clock.seconds()
@@ -275,9 +277,9 @@ def _mount(request: Request) -> list[bytes]:
 
 def root_url(request: Request) -> str:
     """The URL of the place where the service is mounted, as the client wrote it."""
-    how: Seen | None = getattr(request, "glancetx_seen", None)
+    believing: bool = getattr(request, "glancetx_believing", False)
     mount: list[bytes] = getattr(request, "glancetx_mount", [])
-    return "/".join([(how or seen(request, believing=False)).url, *(quote(part, safe="") for part in mount)])
+    return "/".join([seen(request, believing=believing).url, *(quote(part, safe="") for part in mount)])
 
 
 def abort(request: Request) -> None:
