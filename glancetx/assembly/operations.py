@@ -62,7 +62,18 @@ class OperationBuilder:
         properties = Properties(protections)
         return Operations(
             images=Catalog(
-                images, policy, ground.limits, schema, settings.images, events, locations, properties, showing, tell
+                images,
+                policy,
+                ground.limits,
+                schema,
+                settings.images,
+                events,
+                locations,
+                properties,
+                showing,
+                tell,
+                ground.claims,
+                ground.process.id,
             ),
             locations=locations,
             sharing=Sharing(images, ground.members, policy, events, tell, quota=settings.images.image_member_quota),

@@ -117,15 +117,18 @@ class Images:
         was: str,
         limits: Limits,
         more: int,
+        claim: Claim,
         base: Image | None = None,
         tell: Tell[Image] = nobody,
     ) -> Image:
         """As `save`, where *image* has got locations that hold *more* bytes; its owner may have *limits* at most.
 
+        *claim* was noted for that, and ends with it.
+
         :raises LimitExceeded: if that would be too much; nothing is written then.
         :raises StatusConflict, ImageChanged: as `save`.
         """
-        return await self._engine.interact(_extend, image, was, limits, more, base, tell)
+        return await self._engine.interact(_extend, image, was, limits, more, claim, base, tell)
 
     async def begin(
         self,
@@ -250,11 +253,12 @@ def _extend(
     was: str,
     limits: Limits,
     more: int,
+    claim: Claim,
     base: Image | None,
     tell: Tell[Image],
 ) -> Image:
     check_more(connection, image.owner, limits, more)
-    return save_image(connection, image, was, None, None, base, tell)
+    return save_image(connection, image, was, None, claim, base, tell)
 
 
 def _requeue(connection: Connection, claim: Claim, tell: Tell[Image]) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
 from glancetx.db.schema import image_locations, images
+from glancetx.db.strays import is_going
 from glancetx.domain.errors import AttributeForbidden, StatusConflict
 from glancetx.domain.image import Image, Location, utc_now
 
@@ -22,6 +23,13 @@ class LocationRows:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    async def is_going(self, url: str) -> bool:
+        """Whether what is there may be data of nobody that is just being removed.
+
+        If not, and a claim to add a location was noted before, it stays as long as that claim is there.
+        """
+        return await self._engine.read(is_going, url)
 
     async def retire(self, image: Image, location: Location) -> None:
         """Let nobody read *location* any more, because its data is to be deleted.

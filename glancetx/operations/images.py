@@ -13,8 +13,10 @@ from attrs import evolve
 
 from glancetx.access.policy import Policy, image_target
 from glancetx.config.settings import ImagesSettings
+from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.domain.change import Change
+from glancetx.domain.claim import LOCATION, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import (
     AttributeConflict,
@@ -36,6 +38,7 @@ from glancetx.operations.locations import Locations
 from glancetx.operations.properties import Properties, without
 from glancetx.operations.schemas import ImageSchema
 from glancetx.operations.showing import Showing
+from glancetx.runtime.undo import undone_by
 
 READ_ONLY_ON_CREATE: Final = frozenset(
     [
@@ -88,8 +91,11 @@ class Catalog:
         properties: Properties,
         showing: Showing,
         tell: Callable[[Image, str | None], Awaitable[None]],
+        claims: Claims,
+        process: str,
     ) -> None:
         self._images = images
+        self._claims, self._process = claims, process
         self._properties = properties
         self._showing = showing
         self._locations = locations
@@ -192,12 +198,23 @@ class Catalog:
         gone = [location for location in image.locations if location.id not in kept]
         await self._locations.remove(image, gone)
         base = None if gone else image
-        new = sum(location.id is None for location in changed.locations)
-        if not new:
-            return await self._images.save(changed, was=image.status, base=base, tell=self._events.image_updated)
+        if any(location.id is None for location in changed.locations):
+            return await self._extend(image, changed, base)
+        return await self._images.save(changed, was=image.status, base=base, tell=self._events.image_updated)
+
+    async def _extend(self, image: Image, changed: Image, base: Image | None) -> Image:
+        """As `_save`, with new locations: their data are looked up once more where nobody removes them as strays."""
         limits = await self._limits.limits_of(image.owner)
-        more = new * (changed.size or 0)
-        return await self._images.extend(changed, image.status, limits, more, base, self._events.image_updated)
+        claim = Claim(id=uuid.uuid4().hex, kind=LOCATION, image_id=image.id, store="", process=self._process)
+        new = [location for location in changed.locations if location.id is None]
+        more = len(new) * (changed.size or 0)
+        with self._claims.working_on(claim):
+            async with undone_by(self._claims.release, claim):
+                await self._claims.take(claim)
+                for location in new:
+                    await self._locations.look_up(location.url)
+                tell = self._events.image_updated
+                return await self._images.extend(changed, image.status, limits, more, claim, base, tell)
 
     def _check_change(self, change: Change) -> None:
         check_names([change.name], READ_ONLY, RESERVED)

@@ -175,11 +175,13 @@ class Locations:
     async def look_up(self, url: str) -> tuple[Mapping[str, str], int]:
         """What metadata tell of the store that reads *url*, and how many bytes are there.
 
-        :raises Invalid: if no store reads it, if it is not the client's to tell, or if nothing is there.
+        :raises Invalid: if no store reads it, if it is not the client's to tell, or if nothing is there that stays.
         """
         try:
             if url.partition(":")[0].lower() in UNSAFE:
                 raise UnknownStore("Only the service itself writes such locations")
+            if await self._rows.is_going(url):
+                raise DataNotFound("The data at the location is being removed")
             store = self._stores.for_url(url)
             size = await store.size(url)
         except StoreError as error:

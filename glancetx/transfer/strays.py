@@ -112,9 +112,12 @@ class StrayRemoval:
 
     async def _remove(self, listing: IListing, stray: Stray, claim: Claim) -> bool:
         try:
-            if not await self._ownership.is_stray(listing, stray):
+            # Who adds a location has a claim before he looks whether there is one like ours: if he has none now, he
+            # has written it, or is going to see ours. And nobody must have begun to fill the image in the end.
+            alone = await self._strays.is_alone(claim)
+            if alone and not await self._ownership.is_stray(listing, stray):
                 return await self._is_gone(listing, stray)
-            if not await self._strays.is_alone(claim):
+            if not alone or not await self._strays.is_alone(claim):
                 self._stays(stray, "somebody works on its image, or adds a location")
                 return False
             await listing.remove(stray.item)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,23 @@ from attrs import evolve
 from sqlalchemy import insert, update
 from twisted.internet.defer import Deferred, gatherResults
 
-from glancetx.config.settings import FilesystemSettings, ScrubSettings, Settings, StoresSettings, StraySettings
+from glancetx.config.settings import (
+    FilesystemSettings,
+    ImagesSettings,
+    ScrubSettings,
+    Settings,
+    StoresSettings,
+    StraySettings,
+)
 from glancetx.db.census import Census
 from glancetx.db.schema import image_locations, image_properties, images
 from glancetx.db.scrub import restore
 from glancetx.db.strays import Strays
 from glancetx.domain.claim import LOCATION, UPLOAD, Claim
 from glancetx.domain.image import utc_now
-from glancetx.domain.listed import Stray
+from glancetx.domain.listed import Item, Stray
+from glancetx.streams import BytesSource
+from glancetx.testing.fakes import MemoryStore
 from tests.running import Api, Started, settings_in
 
 AT_ONCE = StraySettings(stray_rate=10**9, stray_grace=0, stray_period=0)
@@ -140,11 +150,13 @@ async def test_what_somebody_may_be_about_to_have(start: Started, tmp_path: Path
 
     await engine.interact(prepare)
     process = api.service._process.id
-    await api.service._claims.take(Claim(id="c" * 32, kind=UPLOAD, image_id=claimed, store="file", process=process))
-    for image_id in (*filling.values(), copying, claimed):
-        strew(folder, image_id)
-    left = strew(folder, queued)  # a Glance that died leaves such a file, which is in the way of every upload
-    assert await names(api) == [str(left)]
+    claim = Claim(id="c" * 32, kind=UPLOAD, image_id=claimed, store="file", process=process)
+    with api.service._claims.working_on(claim):
+        await api.service._claims.take(claim)
+        for image_id in (*filling.values(), copying, claimed):
+            strew(folder, image_id)
+        left = strew(folder, queued)  # a Glance that died leaves such a file, which is in the way of every upload
+        assert await names(api) == [str(left)]
 
 
 @pytest_twisted.ensureDeferred
@@ -192,7 +204,7 @@ async def test_removed(start: Started, tmp_path: Path) -> None:
     assert await remove(api, *found) == [True, True]
     assert list((tmp_path / "images").iterdir()) == []
     assert await strays_of(api).listed() == []
-    assert not await api.service._claims.existing([])
+    assert await api.service._claims.orphans() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -223,17 +235,48 @@ async def test_somebody_has_it_by_now(start: Started, tmp_path: Path) -> None:
     assert len(found) == 4
     await engine.interact(regain)
     written.write_bytes(b"more than there was")
-    claim = Claim(id="c" * 32, kind=UPLOAD, image_id=worked.name, store="file", process=api.service._process.id)
-    await api.service._claims.take(claim)
-    assert await remove(api, *found) == [False] * 4
-    await api.service._claims.release(claim)
-    adding = Claim(id="d" * 32, kind=LOCATION, image_id=restored, store="", process=api.service._process.id)
-    await api.service._claims.take(adding)
-    assert await remove(api, *found) == [False] * 4
-    await api.service._claims.release(adding)
+    process = api.service._process.id
+    for claim in (
+        Claim(id="c" * 32, kind=UPLOAD, image_id=worked.name, store="file", process=process),
+        Claim(id="d" * 32, kind=LOCATION, image_id=restored, store="", process=process),
+    ):
+        with api.service._claims.working_on(claim):
+            await api.service._claims.take(claim)
+            assert await remove(api, *found) == [False] * 4
+            await api.service._claims.release(claim)
     assert len(list(folder.iterdir())) == 4
     assert sorted(await names(api)) == sorted(map(str, (written, worked)))
     assert (await api.request("GET", f"/v2/images/{restored}/file")).body == b"0123456789"
+
+
+class InterruptedStore(MemoryStore):
+    """Has *interrupted* done in the last moment before it removes data."""
+
+    interrupted: Callable[[], Awaitable[None]]
+
+    async def remove(self, item: Item) -> None:
+        await self.interrupted()
+        await super().remove(item)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_location_in_the_last_moment(start: Started, tmp_path: Path) -> None:
+    """Whoever adds a location to data that is just being removed is refused, as if it was gone."""
+    store, stray = InterruptedStore(), str(uuid.uuid4())
+    settings = evolve(one_store(tmp_path), images=ImagesSettings(show_multiple_locations=True))
+    api = await start(settings, stores={"memory": store})
+    stored = await store.add(stray, BytesSource(b"0123456789"), uuid.uuid4().hex)
+    image_id, answers = await api.create(), []
+
+    async def add() -> None:
+        place = {"op": "add", "path": "/locations/-", "value": {"url": stored.url, "metadata": {}}}
+        answers.append((await api.patch(image_id, place)).status)
+
+    store.interrupted = add
+    assert await remove(api, *await survey(api)) == [True]
+    assert answers == [400]
+    assert (await api.show(image_id))["locations"] == []
+    assert await api.service._claims.orphans() == []
 
 
 @pytest_twisted.ensureDeferred
