@@ -18,17 +18,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import Options as UsageOptions
 
-from glancetx.app import ImageService
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import Settings
 from glancetx.domain.errors import ConfigurationError
 from glancetx.listen import Address, Certificates, Listener, Ports, Serving, adopted, parse
-from glancetx.runtime.memory import settle
+from glancetx.runtime.memory import loading, settle
 from glancetx.runtime.safe_files import make_folder
 from glancetx.runtime.signals import Hangup, Termination
 from glancetx.runtime.systemd import Systemd, Watchdog
-from glancetx.web.access_log import access_log
-from glancetx.web.site import ImageSite
 from glancetx.workers import Parent, Workers, worker_command
 
 _log = Logger()
@@ -94,7 +91,8 @@ def makeService(options: Options) -> IService:
             _log.warn("Options this version does not know are ignored: {names}", names=", ".join(settings.ignored))
         if settings.workers and parent is None:
             return supervising(reactor, options, settings, addresses)
-        return serving(reactor, options, settings, addresses, parent)
+        with loading():
+            return serving(reactor, options, settings, addresses, parent)
     except ConfigurationError as error:
         raise CannotStart(error) from error
 
@@ -134,7 +132,14 @@ def _print(text: str) -> None:
 def serving(
     reactor: Any, options: Options, settings: Settings, addresses: Sequence[Address], parent: Parent | None
 ) -> IService:
-    """A process that serves: alone on *addresses*, or on the sockets of its *parent*."""
+    """A process that serves: alone on *addresses*, or on the sockets of its *parent*.
+
+    What serves is loaded here, since a parent of workers needs none of it.
+    """
+    from glancetx.app import ImageService
+    from glancetx.web.access_log import access_log
+    from glancetx.web.site import ImageSite
+
     image_service = ImageService(settings, reactor)
     log = access_log(reactor) if settings.access_log else None
     site = ImageSite(image_service.resource(), settings.http, reactor, log)

@@ -134,13 +134,13 @@ def image_schema(settings: ImagesSettings) -> dict[str, Any]:
     }
 
 
-def images_schema(settings: ImagesSettings) -> dict[str, Any]:
-    """The document of ``/v2/schemas/images``."""
+def images_schema(image: dict[str, Any]) -> dict[str, Any]:
+    """The document of ``/v2/schemas/images``, of that of an *image*."""
     text = {"type": "string"}
     return {
         "name": "images",
         "properties": {
-            "images": {"type": "array", "items": image_schema(settings)},
+            "images": {"type": "array", "items": image},
             "first": text,
             "next": text,
             "schema": text,
@@ -268,7 +268,7 @@ class ImageSchema:
 
     def __init__(self, settings: ImagesSettings) -> None:
         self.document = image_schema(settings)
-        self.collection = images_schema(settings)
+        self.collection = images_schema(self.document)
         self.attributes = frozenset(self.document["properties"])
         self._whole = Draft4Validator(self.document)
         self._part = Draft4Validator({name: part for name, part in self.document.items() if name != "required"})

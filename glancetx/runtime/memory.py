@@ -5,11 +5,22 @@ from __future__ import annotations
 import ctypes
 import gc
 import linecache
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 BLOCK: Final = 1024 * 1024
 """Bytes; what transfers hold at once is mostly smaller."""
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """The collector rests: modules stay, and it would look at all that is there again and again as more are loaded."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def settle() -> None:
