@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from glancetx.db.sealing import SealedText
 
-OWN_HEAD: Final = "0008"
+OWN_HEAD: Final = "0009"
 VERSION_TABLE: Final = "glancetx_alembic_version"
 
 metadata = MetaData()

@@ -1,8 +1,9 @@
 """One page of a list, as a query that reads little more than the page, however many images there are.
 
-Indexes of ours lead through the images of each visibility and of each owner in every order that can be asked for; so
-the first of each `Share` are taken from there, as many as the page has, and of these the first. If a filter leads to a
-few images only (`clues`), these are sorted instead.
+Indexes of ours lead through the images of each visibility, and of each owner, in the orders that are asked for; so the
+first of each `Share` are taken from there, as many as the page has, and of these the first. If a filter leads to a few
+images only (`clues`), these are sorted instead; so are all of an owner, where the order is one that few ask for: each
+index costs every change of an image.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ from glancetx.domain.query import ImageQuery
 Marker = Mapping[str, Any]
 """The sort values of an image."""
 BY_AGE: Final = ("created_at", "id")
-ORDERS: Final = {BY_AGE, ("id",), *((key, *BY_AGE) for key in ("updated_at", "name", "size", "status"))}
+ORDERS: Final = {BY_AGE, *((key, *BY_AGE) for key in ("updated_at", "name", "size", "status"))}
 """Those that there are indexes for."""
+OWNED: Final = ("created_at", "name")
+"""What the indexes of an owner's images may go on with."""
+NEARLY_ALL: Final = frozenset({"public", "private", "shared"})
+"""Of images that have one of these visibilities there are so many that one may look at all for the first few."""
 SELECTIVE: Final = frozenset({"id", "checksum", "os_hash_value"})
 """Columns that have an index of Glance's, by which few images are found."""
 
@@ -67,6 +72,8 @@ class Pieces:
             yield from self._follow(best, [_among(shown)])
         elif "owner" in self.query.equal:
             yield from self._walk([_among(shown)], "owner")
+        elif self.sort[0][0] == "id" and not self.query.equal and _is_known(self.query) and _nearly_all(shown):
+            yield from self._go_through([_among(shown)])
         else:
             for share in shown:
                 yield from self._share(share)
@@ -81,11 +88,24 @@ class Pieces:
     def _walk(self, conditions: list[Condition], first: str) -> Iterator[Select[Any]]:
         """By an index whose *first* column is asked for, from the marker on."""
         living = (images.c.deleted == false(), images.c.os_hidden == self.query.os_hidden)
-        filters = [*conditions, *living, *self._filters(self.clues)]
+        index = index_for(self.query, self.sort, first)
+        yield from self._in_order([*conditions, *living], index and f"glancetx_{first}_{index}")
+
+    def _go_through(self, conditions: list[Condition]) -> Iterator[Select[Any]]:
+        """By the primary key: all that there is in the order of ids, deleted or not."""
+        living = (alive(images), unindexed(images.c.os_hidden) == self.query.os_hidden)
+        yield from self._in_order([*conditions, *living], "PRIMARY")
+
+    def _in_order(self, conditions: list[Condition], index: str | None) -> Iterator[Select[Any]]:
+        """From the marker on, by *index*; MariaDB often takes another one, by which it would read all in the end."""
+        filters = [*conditions, *self._filters(self.clues)]
+        columns = self._columns()
+        if index is not None:
+            columns = columns.with_hint(images, f"FORCE INDEX ({index})", "mysql")
         whole = [(true(), self.sort)]
         pieces = whole if self.marker is None else stretches(images, self.sort, self.marker, self.dialect)
         for piece, order in pieces:
-            yield self._first(self._hint(self._columns(), first).where(*filters, piece), order)
+            yield self._first(columns.where(*filters, piece), order)
 
     def _follow(self, clue: Clue, conditions: list[Condition]) -> Iterator[Select[Any]]:
         """The images that *clue* leads to, if it leads to any."""
@@ -99,11 +119,6 @@ class Pieces:
         # MariaDB takes the tables as they come then.
         columns = self._columns().select_from(found.join(images, images.c.id == found.c.image_id))
         yield self._first(columns.where(*filters).prefix_with("STRAIGHT_JOIN", dialect="mysql"), self.sort)
-
-    def _hint(self, rows: Select[Any], first: str) -> Select[Any]:
-        """MariaDB often takes another index, by which it would read all images in the end."""
-        index = index_for(self.query, self.sort)
-        return rows.with_hint(images, f"FORCE INDEX (glancetx_{first}_{index})", "mysql") if index else rows
 
     def _filters(self, clues: Sequence[Clue]) -> list[Condition]:
         return [images.c.status != "killed", *matching(self.query), *(clue.holds() for clue in clues)]
@@ -119,16 +134,29 @@ def _among(shown: Sequence[Share]) -> Condition:
     return or_(false(), *(share.holds() for share in shown))
 
 
-def index_for(query: ImageQuery, sort: Sort) -> str | None:
-    """What an index of ours should go on with; None if the database is to find out which is best."""
-    ranges = (query.dates, query.minimum, query.maximum, query.any_of)
-    if any(ranges) or not query.equal.keys().isdisjoint(SELECTIVE):
+def _nearly_all(shown: Sequence[Share]) -> bool:
+    return NEARLY_ALL.issubset(share.visibility for share in shown if share.owner is None and share.clue is None)
+
+
+def index_for(query: ImageQuery, sort: Sort, first: str) -> str | None:
+    """What an index of ours that begins with *first* should go on with.
+
+    None if the database is to find out which is best.
+    """
+    if not _is_known(query):
         return None
     keys = tuple(key for key, _ in sort)
     orderly = keys in ORDERS and len({direction for _, direction in sort}) == 1
-    for column in ("name", "size"):
-        if column in query.equal:
-            return column
+    wanted = keys[0] if orderly else None
     if "status" in query.equal and orderly and keys == BY_AGE:
-        return "status"
-    return keys[0] if orderly else None
+        wanted = "status"
+    for column in ("size", "name"):
+        if column in query.equal:
+            wanted = column
+    return "created_at" if first == "owner" and wanted not in OWNED else wanted
+
+
+def _is_known(query: ImageQuery) -> bool:
+    """Whether we know which index is best: no filter may lead to few images by another one."""
+    ranges = (query.dates, query.minimum, query.maximum, query.any_of)
+    return not any(ranges) and query.equal.keys().isdisjoint(SELECTIVE)

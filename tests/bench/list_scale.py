@@ -37,7 +37,7 @@ from tests.bench.report import Goal, Measure
 from tests.bench.services import start_glancetx
 
 SMALL: Final = 1000
-KEYS: Final = ("created_at", "updated_at", "name", "size", "status", "id")
+KEYS: Final = ("created_at", "updated_at", "name", "size", "status")
 PAGE: Final = 25
 DEEP: Final = 0.4
 """How far into the list a deep page begins."""
@@ -94,6 +94,7 @@ def questions() -> list[Question]:
     filters = ["os_distro=ubuntu", "rare=yes", "tag=team3", "tag=rare", f"owner={THEM}", "status=queued"]
     filters += ["name=rare"]
     asked = [Question(query, who, deep, 1.2) for query in plain for who in ("admin", "user") for deep in (False, True)]
+    asked += [Question(f"sort=id:{each}", "admin", deep, 1.2) for each in ("asc", "desc") for deep in (False, True)]
     asked += [Question("member_status=all&visibility=shared", "user", deep, 1.2) for deep in (False, True)]
     return asked + [Question(query, who, False, 2.0) for query in filters for who in ("admin", "user")]
 
@@ -156,7 +157,8 @@ def _find_marker(connection: Connection, sight: Sight, query: ImageQuery) -> str
     listed += [images.c.os_hidden == false(), *matching(query)]
     length = connection.execute(select(func.count()).select_from(images).where(*listed)).scalar_one()
     found = select(images.c.id).where(*listed).order_by(*ordering(images, complete(query.sort)))
-    identifier: str = connection.execute(found.offset(int(length * DEEP)).limit(1)).scalar_one()
+    place = max(0, min(int(length * DEEP), length - PAGE - 1))  # a full page behind it, if there can be one
+    identifier: str = connection.execute(found.offset(place).limit(1)).scalar_one()
     return identifier
 
 

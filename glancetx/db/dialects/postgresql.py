@@ -65,6 +65,7 @@ def _read_in_order(engine: Engine) -> None:
     def connect(connection: Any, record: Any) -> None:
         for option in ("enable_bitmapscan", "enable_seqscan", "jit"):  # which would compile what seems so dear then
             connection.execute(f"SET {option} = off")
+        connection.execute("SET random_page_cost = 1.1")  # as for a database in memory, or on a disk that does not turn
         connection.commit()
 
 

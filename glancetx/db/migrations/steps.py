@@ -37,3 +37,9 @@ def add_index(name: str, table: str, *columns: Any, prefix: Mapping[str, int] | 
     if connection.dialect.name == "postgresql":
         words = [text(f"left({each}, {lengths[each]})") if each in lengths else each for each in columns]
     op.create_index(name, table, words, mysql_length=lengths)
+
+
+def drop_index(name: str, table: str) -> None:
+    """An index that is not needed any more; no database copies the table for that."""
+    if name in {found["name"] for found in inspect(op.get_bind()).get_indexes(table)}:
+        op.drop_index(name, table)

@@ -1,6 +1,7 @@
 """Indexes on Glance's tables, which lead through lists in their order, and from what images have to images.
 
-They have names of ours. Glance's tools leave them alone, as they leave alone those that an operator adds.
+They have names of ours. Glance's tools leave them alone, as they leave alone those that an operator adds. Those that
+0009 drops are not made any more.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for first in ("visibility", "owner"):
-        for key in ("created_at", "updated_at", "name", "size", "status"):
+    orders = {"visibility": ("created_at", "updated_at", "name", "size", "status"), "owner": ("created_at", "name")}
+    for first, names in orders.items():
+        for key in names:
             keys = (key, "id") if key == "created_at" else (key, "created_at", "id")
             add_index(f"glancetx_{first}_{key}", "images", first, "deleted", "os_hidden", *keys)
-        add_index(f"glancetx_{first}_id", "images", first, "deleted", "os_hidden", "id")
     add_index("glancetx_properties", "image_properties", "name", "value", prefix={"value": 100})
     add_index("glancetx_tags", "image_tags", "value", "deleted", "image_id")
     add_index("glancetx_members", "image_members", "member", "deleted", "status", "image_id")
