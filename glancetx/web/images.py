@@ -46,7 +46,7 @@ class ImagesRoom:
     async def list(self, call: Call) -> Answer:
         pairs = parse_query(call.query)
         images, last = await self._catalog.list(call.context, self._query.parse(pairs))
-        return Answer(document=self._views.images(images, pairs, last))
+        return Answer(text=self._views.images(images, pairs, last))
 
     @route("GET", "/v2/images/<image_id>")
     async def show(self, call: Call, image_id: str) -> Answer:

@@ -39,17 +39,18 @@ from glancetx.web.middleware import compressed, seen
 from glancetx.web.request import ImageRequest, has_body
 from glancetx.web.shortcuts import Shortcuts
 
-_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
+to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 READING: Final = (b"GET", b"HEAD")
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
 @frozen(kw_only=True)
 class Answer:
-    """A status and, if *document* is not None, a JSON body."""
+    """A status and, if *document* is not None, a JSON body; or *text*, which is JSON already."""
 
     status: int = 200
     document: Any = None
+    text: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -294,10 +295,11 @@ def write_answer(request: Request, answer: Answer) -> None:
     """Write status, headers and body; Klein finishes the request."""
     for name, value in answer.headers:
         request.setHeader(name.encode(), value.encode())
-    if answer.document is None:
+    text = to_json(answer.document) if answer.text is None and answer.document is not None else answer.text
+    if text is None:
         _write(request, answer.status, "text/html; charset=UTF-8", b"")
     else:
-        _write(request, answer.status, "application/json", compressed(request, _to_json(answer.document).encode()))
+        _write(request, answer.status, "application/json", compressed(request, text.encode()))
 
 
 def write_problem(request: Request, problem: Problem) -> None:

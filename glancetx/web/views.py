@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
+from weakref import ReferenceType, ref
 
 from glancetx.config.settings import ImagesSettings
 from glancetx.domain.image import Image, Location
+from glancetx.web.routing import to_json
 
 HIDDEN_PROPERTIES = frozenset({"os_glance_stage_host", "os_glance_hash_op_host"})
 ByWeight = Callable[[Sequence[Location]], Sequence[Location]]
@@ -31,6 +33,7 @@ class ImageViews:
         self._settings = settings
         self._by_weight = by_weight
         self._multiple = multiple
+        self._shown = Shown()
 
     def image(self, image: Image) -> dict[str, Any]:
         """One image (A-020)."""
@@ -62,12 +65,12 @@ class ImageViews:
         self._add_locations(document, image)
         path = f"/v2/images/{image.id}"
         document |= {"tags": list(image.tags), "self": path, "file": f"{path}/file", "schema": "/v2/schemas/image"}
-        stores = [
-            location.metadata["store"] for location in self._by_weight(image.locations) if "store" in location.metadata
-        ]
-        if self._multiple and stores:
+        if self._multiple and (stores := self._stores(image)):
             document["stores"] = ",".join(stores)
         return document
+
+    def _stores(self, image: Image) -> list[str]:
+        return [each.metadata["store"] for each in self._by_weight(image.locations) if "store" in each.metadata]
 
     def _add_locations(self, document: dict[str, Any], image: Image) -> None:
         if self._settings.show_multiple_locations:
@@ -75,17 +78,40 @@ class ImageViews:
         if self._settings.show_image_direct_url and image.locations:
             document["direct_url"] = self._by_weight(image.locations)[0].url
 
-    def images(self, images: Sequence[Image], query: Sequence[tuple[str, str]], last: str | None) -> dict[str, Any]:
-        """A page; *query* is the request's, *last* the marker of the next page if there may be one (A-057)."""
+    def images(self, images: Sequence[Image], query: Sequence[tuple[str, str]], last: str | None) -> str:
+        """A page, in JSON; *query* is the request's, *last* the marker of the next page if there may be one (A-057)."""
         rest = [(name, value) for name, value in query if name != "marker"]
-        document: dict[str, Any] = {
-            "images": [self.image(image) for image in images],
-            "first": _link("/v2/images", rest),
-            "schema": "/v2/schemas/images",
-        }
+        links = {"first": _link("/v2/images", rest), "schema": "/v2/schemas/images"}
         if last is not None:
-            document["next"] = _link("/v2/images", [*rest, ("marker", last)])
-        return document
+            links["next"] = _link("/v2/images", [*rest, ("marker", last)])
+        shown = ", ".join([self._shown.get(image) or self._show(image) for image in images])
+        return f'{{"images": [{shown}], {to_json(links)[1:]}'
+
+    def _show(self, image: Image) -> str:
+        text = to_json(self.image(image))
+        self._shown.keep(image, text)
+        return text
+
+
+class Shown:
+    """Texts of images that are shown now: lists that are alike are answered with the same images, if they come at once.
+
+    A text is forgotten with its image; it is the same object that counts, for equal ones cost as much to compare.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[int, tuple[ReferenceType[Image], str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def get(self, image: Image) -> str | None:
+        known = self._texts.get(id(image))
+        return known[1] if known is not None and known[0]() is image else None
+
+    def keep(self, image: Image, text: str) -> None:
+        key, texts = id(image), self._texts
+        texts[key] = ref(image, lambda _: texts.pop(key, None)), text
 
 
 def _link(path: str, query: Sequence[tuple[str, str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 from attrs import evolve
@@ -80,7 +81,20 @@ def test_locations_are_shown_only_if_asked_for() -> None:
 def test_links_keep_repeated_parameters() -> None:
     """The links of a page keep every tag, and replace the marker."""
     query = [("tag", "a"), ("tag", "b"), ("marker", "old"), ("limit", "1")]
-    page = views().images([IMAGE], query, IMAGE.id)
+    page = json.loads(views().images([IMAGE], query, IMAGE.id))
     assert page["first"] == "/v2/images?tag=a&tag=b&limit=1"
     assert page["next"] == f"/v2/images?tag=a&tag=b&limit=1&marker={IMAGE.id}"
-    assert "next" not in views().images([], [], None)
+    assert json.loads(views().images([], [], None)) == {"images": [], "first": "/v2/images", "schema": page["schema"]}
+
+
+def test_page() -> None:
+    """A page is what its images are, each shown once for all lists that have it at a time, and not longer."""
+    shown, image = views(), evolve(IMAGE, name="other")
+    first = shown.images([IMAGE, image], [], None)
+    assert json.loads(first)["images"] == [shown.image(IMAGE), shown.image(image)]
+    assert list(json.loads(first)) == ["images", "first", "schema"]
+    assert json.dumps(json.loads(first), ensure_ascii=False) == first == shown.images([IMAGE, image], [], None)
+    assert shown.images([evolve(IMAGE, name="third")], [], None) != shown.images([IMAGE], [], None)
+    assert len(shown._shown) == 2
+    del image
+    assert len(shown._shown) == 1
