@@ -17,11 +17,15 @@ from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import FormatMismatch
 
 PIECE: Final = 64 * 1024
+FIRST_PIECE: Final = 16 * 1024  # until as much as a PIECE was seen, which settles most: a slow upload keeps less
 LARGEST_DISK: Final = 2**63 - 1  # what the database can hold
 DESCRIPTOR: Final = slice(512, 21 * 512)  # where qemu looks for a VMDK's parent, whatever size the header gives
 COUNTING: Final = ("luks",)
 """Formats whose parser has to see every byte, since the size follows from their number. All others are left alone when
 they have what they need: some look through their tables again at each piece, which hostile content can make long."""
+UNUSED: Final = "system_area"  # 32 KiB before an ISO's header, which its parser keeps and never reads
+NAMED: Final = ("vhdx",)
+"""Formats told by the first bytes alone, whose parser would go on to wait for tables far behind in whatever content."""
 
 # What the parsers warn of is told to the client; with no handler at all it would be written to stderr.
 logging.getLogger("oslo_utils.imageutils").addHandler(logging.NullHandler())
@@ -43,6 +47,8 @@ class Inspector:
         self._pieces = _Pieces()
         self._head = b""  # the first piece
         self._parsers = {name: kind() for name, kind in format_inspector.ALL_FORMATS.items() if name != "raw"}
+        if (iso := self._parsers["iso"]).has_region(UNUSED):
+            iso.delete_region(UNUSED)
         self._feeding = list(self._parsers.values())
 
     def feed(self, chunks: Sequence[bytes]) -> None:
@@ -80,7 +86,10 @@ class Inspector:
         for parser in self._feeding[:]:
             try:
                 parser.eat_chunk(piece)
-                settled = parser.complete and not (parser.NAME in COUNTING and _matches(parser))
+                if parser.NAME in NAMED and not _matches(parser):
+                    settled = True
+                else:
+                    settled = parser.complete and not (parser.NAME in COUNTING and _matches(parser))
             except Exception:  # not this format, or a broken one: it may still match by its first bytes
                 settled = True
             if settled:
@@ -161,26 +170,24 @@ def _matches(parser: Any) -> bool:
 
 
 class _Pieces:
-    """Cuts a stream into pieces of one size, so that findings do not depend on how the network cut it.
+    """Cuts a stream into pieces of known sizes, so that findings do not depend on how the network cut it.
 
     It also bounds what a hostile sender of single bytes can cost.
     """
 
     def __init__(self) -> None:
         self._held = bytearray()
+        self._seen = 0
 
     def cut(self, chunk: bytes) -> Iterator[bytes]:
         view = memoryview(chunk)
-        while view and (self._held or len(view) < PIECE):
-            missing = PIECE - len(self._held)
-            self._held += view[:missing]
+        while len(self._held) + len(view) >= (size := FIRST_PIECE if self._seen < PIECE else PIECE):
+            missing = size - len(self._held)
+            piece = bytes(self._held) + view[:missing]
+            self._held.clear()
             view = view[missing:]
-            if len(self._held) == PIECE:
-                yield bytes(self._held)
-                self._held.clear()
-        while len(view) >= PIECE:
-            yield bytes(view[:PIECE])
-            view = view[PIECE:]
+            self._seen += size
+            yield piece
         self._held += view
 
     def rest(self) -> bytes:

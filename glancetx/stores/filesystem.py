@@ -169,6 +169,7 @@ class FilesystemStore:
             if known is not None and size > known:
                 break
             await self._run(draft.write, chunks)
+            del chunks  # or they would stay until the next ones have come
         if known is not None and size != known:
             raise SizeMismatch(known, size)
         return size

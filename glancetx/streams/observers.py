@@ -12,10 +12,11 @@ from zope.interface import implementer
 
 from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import ImageTooLarge
-from glancetx.formats.inspector import PIECE, Inspector
+from glancetx.formats.inspector import FIRST_PIECE, Inspector
 from glancetx.runtime.threads import Threads
 from glancetx.streams.interfaces import IObserver
-from glancetx.streams.sinks import CHUNK_COST, SLOW
+from glancetx.streams.sinks import CHUNK_COST
+from glancetx.streams.slowness import Slowness
 
 HOP: Final = 256 * 1024  # bytes worth a thread hop
 BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
@@ -33,7 +34,7 @@ class Follower:
 
     def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP, small: int = 0) -> None:
         self._threads, self._work, self._hop, self._small = threads, work, hop, small
-        self._last = 0.0  # when bytes came
+        self._slowness = Slowness(threads.seconds)
         self._chunks: list[bytes] = []
         self._size = 0
         self._step: Deferred[None] | None = None  # the call under way
@@ -46,7 +47,7 @@ class Follower:
             raise self._error
         self._chunks.append(chunk)
         self._size += len(chunk) + CHUNK_COST
-        if self._is_slow() and self._size <= self._small and self._step is None:
+        if self._slowness.seen(len(chunk)) and self._size <= self._small and self._step is None:
             chunks, self._chunks, self._size = self._chunks, [], 0
             self._work(chunks)
         elif self._size >= self._hop and self._step is None:
@@ -63,10 +64,6 @@ class Follower:
         await self._finished
         if self._error is not None:
             raise self._error
-
-    def _is_slow(self) -> bool:
-        last, self._last = self._last, self._threads.seconds()
-        return self._last - last > SLOW
 
     def _take_step(self) -> None:
         chunks, self._chunks, self._size = self._chunks, [], 0
@@ -153,7 +150,7 @@ class Inspection:
         self._size = 0
         self._inspector = Inspector(disk_format, container_format, settings)
         self._threads = threads
-        self._follower = None if threads is None else Follower(threads, self._inspector.feed, PIECE)
+        self._follower = None if threads is None else Follower(threads, self._inspector.feed, FIRST_PIECE)
 
     def observe(self, chunk: bytes) -> Deferred[None] | None:
         self._size += len(chunk)

@@ -13,11 +13,11 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from glancetx.domain.errors import LimitExceeded
+from glancetx.streams.slowness import Slowness
 
 MIB: Final = 1024 * 1024
 CHUNK_COST: Final = 256  # counted for each chunk beside its bytes: a million chunks of one byte take more than 1 MiB
-SLOW: Final = 0.1  # seconds without a byte, after which a transfer is slow
-SLOW_BLOCK: Final = 8 * 1024  # bytes of one that are worth being taken
+SLOW_BLOCK: Final = 4 * 1024  # bytes of a slow transfer that are worth being taken
 
 
 @implementer(IConsumer)
@@ -37,8 +37,8 @@ class Intake:
         most: int = 2 * MIB,
         seconds: Callable[[], float] | None = None,
     ) -> None:
-        self._source, self._seconds = source, seconds
-        self._last = 0.0  # when bytes came
+        self._source = source
+        self._slowness = None if seconds is None else Slowness(seconds)
         self._enough = False  # to be taken, although it is no block
         self._block, self._most = block, most
         self._chunks: list[bytes] = []
@@ -83,16 +83,10 @@ class Intake:
         if self._size >= self._most and not self._paused:
             self._paused = True
             self._source.pauseProducing()
-        if self._is_slow() and self._size >= SLOW_BLOCK:
+        if self._slowness is not None and self._slowness.seen(len(data)) and self._size >= SLOW_BLOCK:
             self._enough = True
         if self._enough or self._size >= self._block:
             self._tell()
-
-    def _is_slow(self) -> bool:
-        if self._seconds is None:
-            return False
-        last, self._last = self._last, self._seconds()
-        return self._last - last > SLOW
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Nothing: the source is known already."""

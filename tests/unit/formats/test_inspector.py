@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glancetx.config.settings import FormatSettings
 from glancetx.domain.errors import FormatMismatch
-from glancetx.formats.inspector import Inspector
+from glancetx.formats.inspector import FIRST_PIECE, Inspector
 from tests.disks import BLANK, DISK, GPT, NOISE, boot_sector, iso, luks, made_by_hand, qcow2, vdi, vhd, vhdx, vmdk
 
 
@@ -136,9 +136,11 @@ def test_knows_the_allowed_vmdk_types() -> None:
 
 
 def test_settles_on_raw_content() -> None:
-    """Noise is known as such after some hundred kilobytes, and need not be fed any more."""
+    """Noise is known as such after some pieces, and need not be fed any more."""
     inspector = Inspector("raw", "bare", FormatSettings())
-    inspector.feed([NOISE])
+    inspector.feed([NOISE[: 2 * FIRST_PIECE]])
+    assert not inspector.settled
+    inspector.feed([NOISE[2 * FIRST_PIECE : 3 * FIRST_PIECE]])
     assert inspector.settled
     assert inspector.finish(10**12) == 10**12
 

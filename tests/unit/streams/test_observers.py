@@ -18,7 +18,7 @@ from glancetx.domain.errors import FormatMismatch, LimitExceeded
 from glancetx.runtime.threads import Threads
 from glancetx.streams import Digest, Inspection, SizeLimit, Tap
 from glancetx.streams.observers import BEHIND, HOP, SMALL, Follower
-from glancetx.streams.sinks import SLOW
+from glancetx.streams.slowness import BURST, SPAN
 from glancetx.testing.fakes import Recorder, ScriptedSource, until
 
 CONTENT = os.urandom(1024 * 1024 + 3)
@@ -201,11 +201,12 @@ async def test_little_of_a_slow_transfer_is_not_kept(timed: Timed, timed_threads
         seen.append((sum(map(len, chunks)), threading.current_thread() is threading.main_thread()))
 
     follower = Follower(timed_threads, work, small=SMALL)
-    for seconds, size in ((2 * SLOW, 5), (SLOW / 2, 6), (2 * SLOW, 7), (SLOW / 2, SMALL), (2 * SLOW, 1), (2 * SLOW, 1)):
+    fast = 2 * BURST
+    for seconds, size in ((2 * SPAN, 5), (SPAN / 2, 6), (0, fast), (SPAN, 1), (2 * SPAN, 1), (2 * SPAN, 1)):
         timed.now += seconds
         assert follower.observe(bytes(size)) is None
     await follower.finish()
-    assert seen == [(5, True), (13, True), (SMALL + 2, False)]
+    assert seen == [(5, True), (6, True), (fast + 3, False)]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 
 from glancetx.domain.errors import LimitExceeded
 from glancetx.streams import BytesSource, Intake, gather
-from glancetx.streams.sinks import SLOW, SLOW_BLOCK
+from glancetx.streams.sinks import SLOW_BLOCK
+from glancetx.streams.slowness import BURST, RATE, SPAN
 from glancetx.testing.fakes import ScriptedSource
 
 KIB = 1024
@@ -110,7 +111,7 @@ async def test_gather_has_a_limit() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_little_of_a_slow_source_is_taken() -> None:
-    """What comes after a pause is not kept until it is a block, unless it is very little."""
+    """What comes slowly is not kept until it is a block, unless it is very little; what comes fast is."""
     clock, source = Clock(), ScriptedSource(held=True)
     async with Intake(source, seconds=clock.seconds) as intake:
 
@@ -122,12 +123,16 @@ async def test_little_of_a_slow_source_is_taken() -> None:
         taking = Deferred.fromCoroutine(intake.take())
         assert await come(1.0, SLOW_BLOCK) == [bytes(SLOW_BLOCK)]
         taking = Deferred.fromCoroutine(intake.take())
-        assert await come(SLOW / 2, SLOW_BLOCK) is None
-        assert await come(1.0, 1) == [bytes(SLOW_BLOCK), b"\0"]
+        assert await come(0.0, SLOW_BLOCK) == [bytes(SLOW_BLOCK)]
         taking = Deferred.fromCoroutine(intake.take())
         assert await come(1.0, 1) is None
+        assert await come(SPAN / 2, SLOW_BLOCK) == [b"\0", bytes(SLOW_BLOCK)]
+        taking = Deferred.fromCoroutine(intake.take())
+        assert await come(0.0, BURST) is None
+        assert await come(0.0, int(RATE * SPAN)) is None
+        assert await come(SPAN, 1) is None
         source.end()
-        assert await taking == [b"\0"]
+        assert sum(map(len, await taking)) == BURST + int(RATE * SPAN) + 1
         assert await intake.take() == []
 
 
