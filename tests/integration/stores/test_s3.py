@@ -9,6 +9,10 @@ from typing import Any, ClassVar
 import pytest
 import pytest_twisted
 from attrs import evolve
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.web.client import URI
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
 
 from glancetx.config.store_settings import MIB, S3Settings
 from glancetx.domain.errors import DataNotFound, StoreUnavailable
@@ -18,7 +22,7 @@ from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.s3 import S3Store
 from glancetx.stores.s3_requests import document
-from glancetx.testing.stores import StoreTests, keep, listed, new_attempt, new_id, the_reactor
+from glancetx.testing.stores import StoreTests, keep, listed, new_attempt, new_id, read, the_reactor
 from tests.services.objects import S3Server, SwiftServer
 
 
@@ -37,12 +41,12 @@ def settings_for(server: S3Server, **changes: Any) -> S3Settings:
     return S3Settings(**(values | changes))
 
 
-def store_of(settings: S3Settings) -> tuple[S3Store, Threads]:
+def store_of(settings: S3Settings, client: HttpClient | None = None) -> tuple[S3Store, Threads]:
     reactor: Any = the_reactor()
     hashing = Threads(reactor, "hashing", 2)
     hashing.start()
     retries = Retries(reactor, most=2, first=0.05)
-    return S3Store(settings, HttpClient(reactor), retries, hashing, multiple=False), hashing
+    return S3Store(settings, client or HttpClient(reactor), retries, hashing, multiple=False), hashing
 
 
 async def names(store: S3Store) -> list[str]:
@@ -163,6 +167,35 @@ async def test_missing_bucket(moto: S3Server) -> None:
     store, hashing = store_of(settings_for(moto, create_bucket=False))
     with pytest.raises(StoreUnavailable, match="s3_store_create_bucket_on_put"):
         await keep(store, b"data")
+    await store.stop()
+    await hashing.stop()
+
+
+@implementer(IAgentEndpointFactory)
+class To:
+    """Connects to one server, whatever host is asked for: the names of Amazon's hosts lead to ours."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def endpointForURI(self, uri: URI) -> Any:
+        return TCP4ClientEndpoint(the_reactor(), "127.0.0.1", self.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bucket_in_the_host(moto: S3Server) -> None:
+    """Where the host tells the region, the bucket is made there, and is part of the host."""
+    settings = settings_for(moto, host="s3.eu-west-3.amazonaws.com", region="")
+    client = HttpClient(the_reactor(), endpoints=To(int(moto.url.rpartition(":")[2])))
+    store, hashing = store_of(settings, client)
+    content = bytes(range(256)) * (6 * MIB // 256)
+    stored = await keep(store, content)
+    assert stored.url.startswith(f"s3://s3.eu-west-3.amazonaws.com/{settings.bucket}/")
+    assert await read(store, stored.url, 5 * MIB - 3, 7) == content[5 * MIB - 3 : 5 * MIB + 4]
+    found = await store._api.call("GET", settings.bucket, query={"location": ""})
+    assert document(found).text == "eu-west-3"
+    await store.delete(stored.url)
+    assert await names(store) == []
     await store.stop()
     await hashing.stop()
 
