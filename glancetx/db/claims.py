@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, leases, processes
 from glancetx.db.usage import reserve
-from glancetx.domain.claim import Claim
+from glancetx.domain.claim import DISCARD, Claim
 from glancetx.domain.image import utc_now
 from glancetx.domain.limits import Limits
 
@@ -173,6 +173,15 @@ def drop_claim(connection: Connection, claim_id: str, process: str | None = None
     if process is not None:
         unwanted = unwanted.where(claims.c.process == process)
     return connection.execute(unwanted).rowcount == 1
+
+
+def leave_claim(connection: Connection, claim_id: str) -> bool:
+    """Within a transaction: nothing more is to be done than to discard what there is, by anybody, when the store lets.
+
+    Tells whether the claim still exists.
+    """
+    left = update(claims).where(claims.c.id == claim_id)
+    return connection.execute(left.values(kind=DISCARD, process=NOBODY, reserved=0, turn=None)).rowcount == 1
 
 
 def _abandon(connection: Connection, claim_ids: Sequence[str]) -> int:

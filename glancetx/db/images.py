@@ -13,7 +13,7 @@ from attrs import evolve
 from sqlalchemy import Connection, select, update
 
 from glancetx.db.children import reconcile_locations
-from glancetx.db.claims import add_claim, drop_claim
+from glancetx.db.claims import add_claim, drop_claim, leave_claim
 from glancetx.db.dialects import alive, as_kept
 from glancetx.db.engine import Engine
 from glancetx.db.gathered import Gathered
@@ -159,13 +159,15 @@ class Images:
         """
         return await self._engine.insist(_publish, image, was, claim, tell)
 
-    async def requeue(self, claim: Claim, tell: Tell[Image] = nobody) -> bool:
+    async def requeue(self, claim: Claim, tell: Tell[Image] = nobody, *, leaving: bool = False) -> bool:
         """Undo an upload, or a staging, that its process did not finish: the image is queued again, the claim dropped.
+
+        *leaving*: data is left in the store, and the claim becomes one to discard it.
 
         Does nothing if the claim is gone; leaves an image alone that is not saving, or uploading, any more. Tells
         whether it was.
         """
-        return await self._engine.ensure(_requeue, claim, tell)
+        return await self._engine.ensure(_requeue, claim, tell, leaving)
 
     async def release_stuck(self, seconds: float) -> Sequence[str]:
         """Queue the images again that nobody claims and nothing has happened to for so long, although they are being
@@ -261,8 +263,8 @@ def _extend(
     return save_image(connection, image, was, None, claim, base, tell)
 
 
-def _requeue(connection: Connection, claim: Claim, tell: Tell[Image]) -> bool:
-    if not drop_claim(connection, claim.id):
+def _requeue(connection: Connection, claim: Claim, tell: Tell[Image], leaving: bool) -> bool:
+    if not (leave_claim if leaving else drop_claim)(connection, claim.id):
         return False
     nothing = dict.fromkeys(_OF_DATA)
     values = {"status": QUEUED, "updated_at": as_kept(connection, utc_now()), **nothing}

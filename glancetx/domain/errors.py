@@ -252,7 +252,8 @@ class SizeMismatch(Invalid):
     """Not as many bytes came as were announced."""
 
     def __init__(self, announced: int, received: int) -> None:
-        super().__init__(f"Size mismatch: expected {announced} bytes, got {received} bytes")
+        what = "exceeds" if received > announced else "mismatch"
+        super().__init__(f"Size {what}: expected {announced} bytes, got {received} bytes")
         self.announced, self.received = announced, received
 
 

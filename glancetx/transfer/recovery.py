@@ -16,7 +16,7 @@ from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCRUB, STAGE, STRAY, UPLOAD, Claim
 from glancetx.domain.context import service_context
-from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, UnknownStore
+from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, StoreError, UnknownStore
 from glancetx.domain.image import Image, Location
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
@@ -106,8 +106,14 @@ class Recovery:
         await self._claims.release(claim)
 
     async def _undo_upload(self, claim: Claim) -> bool:
-        await self._discard_data(claim)
-        return await self._images.requeue(claim, self._events.image_updated)
+        """A store that is away, perhaps for long, does not keep the image: what it may have is discarded later."""
+        leaving = False
+        try:
+            await self._discard_data(claim)
+        except StoreError as error:
+            leaving = True
+            self._log.warn("image {image}: data is discarded later: {why!r}", image=claim.image_id, why=error)
+        return await self._images.requeue(claim, self._events.image_updated, leaving=leaving)
 
     async def _discard_data(self, claim: Claim) -> None:
         try:

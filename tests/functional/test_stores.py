@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from glancetx.config.settings import FilesystemSettings, StoresSettings
 from glancetx.db.children import add_location
 from glancetx.domain.errors import StoreUnavailable
 from glancetx.domain.image import Location, utc_now
-from glancetx.interfaces import IStore
+from glancetx.interfaces import IStore, Stored
 from glancetx.streams import BytesSource, gather
 from glancetx.testing.fakes import MemoryStore, ScriptedSource
 from tests.running import Api, Started, settings_in
@@ -27,6 +28,19 @@ class Moody(MemoryStore):
         super().__init__(identifier, metadata={"store": identifier})
         self.away = False
         self.asked = 0
+        self.discarded: list[str] = []
+
+    async def add(self, image_id: str, body: IBodyProducer, attempt: str) -> Stored:
+        if self.away:
+            body.stopProducing()
+            raise StoreUnavailable("away")
+        return await super().add(image_id, body, attempt)
+
+    async def discard(self, image_id: str, attempt: str) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.discarded.append(attempt)
+        await super().discard(image_id, attempt)
 
     async def get(self, url: str, offset: int = 0, length: int | None = None) -> Any:
         self.asked += 1
@@ -48,6 +62,27 @@ async def test_chooses_by_header(start: Started, tmp_path: Path) -> None:
     assert stores["first"].urls == []
     reply = await api.request("POST", "/v2/images", b"{}", Content_Type="application/json")
     assert reply.header("OpenStack-image-store-ids") == "first,second"
+
+
+@pytest_twisted.ensureDeferred
+async def test_upload_into_a_store_that_is_away(start: Started, tmp_path: Path) -> None:
+    """The image is queued again at once, and another store takes it; what the first one may have is discarded later."""
+    stores = {name: Moody(name) for name in ("first", "second")}
+    first = stores["first"]
+    api = await start(settings_in(tmp_path), stores=stores)
+    image = await api.create()
+    first.away = True
+    assert (await api.upload(image, b"data")).status == 503
+    assert (await api.show(image))["status"] == "queued"
+    assert (await api.upload(image, b"data", X_Image_Meta_Store="second")).status == 204
+    reaper = api.service.background.reaper
+    await reaper.run_once()
+    assert not first.discarded
+    first.away = False
+    await reaper.run_once()
+    await reaper.run_once()
+    assert len(first.discarded) == 1
+    assert await with_prefer(api, image, "second") == (200, b"data")
 
 
 async def with_prefer(api: Api, image: str, prefer: str) -> tuple[int, bytes]:
