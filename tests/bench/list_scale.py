@@ -134,20 +134,20 @@ def _fill(arena: Arena, count: int) -> Shelf:
 
 
 def _ask(arena: Arena, shelves: tuple[Shelf, Shelf], question: Question) -> dict[str, float]:
-    queries = [_begun(shelf, question) for shelf in shelves]
-    few, many = (_count(shelf, question, query) for shelf, query in zip(shelves, queries, strict=True))
+    queries = [begun(shelf.settings, question) for shelf in shelves]
+    few, many = (count(each.settings, question, query) for each, query in zip(shelves, queries, strict=True))
     paths = [question.path + (f"&marker={query.marker}" if query.marker else "") for query in queries]
     small, large = _time(arena, shelves, paths, question.headers)
     times = {"small": small, "large": large, "ratio": large / small}
     return {**times, "few": few, "many": many, "counted": many / few}
 
 
-def _begun(shelf: Shelf, question: Question) -> ImageQuery:
+def begun(settings: DatabaseSettings, question: Question) -> ImageQuery:
     """The query, behind the image from which on it is asked."""
     query = question.parsed()
     if not question.deep:
         return query
-    with make_pools(shelf.settings).readers.engine.connect() as connection:
+    with make_pools(settings).readers.engine.connect() as connection:
         return evolve(query, marker=_find_marker(connection, question.sight, query))
 
 
@@ -162,11 +162,13 @@ def _find_marker(connection: Connection, sight: Sight, query: ImageQuery) -> str
     return identifier
 
 
-def _count(shelf: Shelf, question: Question, query: ImageQuery) -> int:
+def count(settings: DatabaseSettings, question: Question, query: ImageQuery) -> int:
+    """What the database counts when it answers."""
+
     def read(connection: Connection) -> None:
         read_images(connection, lambda few: read_page(connection, question.sight, query, few=few))
 
-    with make_pools(shelf.settings).readers.engine.connect() as connection:
+    with make_pools(settings).readers.engine.connect() as connection:
         read(connection)  # what is done once only
         return counted(connection, read)
 
