@@ -44,7 +44,8 @@ class StoreBuilder:
         everyone = [*chosen.filesystems, *chosen.others]
         built = {each.identifier: self.build(each) for each in everyone}
         ordered = {identifier: built[identifier] for identifier in chosen.order or built}
-        return Stores(ordered, chosen.default, weights={each.identifier: each.weight for each in everyone})
+        weights = {each.identifier: each.weight for each in everyone}
+        return Stores(ordered, chosen.default, weights, naming=chosen.multiple)
 
     def build(self, settings: FilesystemSettings | OtherSettings) -> IStore:
         """One store, not started yet."""

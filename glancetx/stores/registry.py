@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from glancetx.domain.errors import ConfigurationError, UnknownStore
@@ -15,14 +16,23 @@ from glancetx.stores.uri import scheme_of
 class Stores:
     """Stores by their identifiers. *default* names the one that takes uploads which name none.
 
-    *weights* says which copy is read first: the one in the heaviest store.
+    *weights* says which copy is read first: the one in the heaviest store. *naming*: locations name their stores; those
+    that do not, since they are older than `enabled_backends`, are told by their URLs (S-005, S-112).
     """
 
-    def __init__(self, stores: Mapping[str, IStore], default: str, weights: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        stores: Mapping[str, IStore],
+        default: str,
+        weights: Mapping[str, int] | None = None,
+        *,
+        naming: bool = False,
+    ) -> None:
         if default not in stores:
             raise ConfigurationError(f"The default store {default} is not one of: {', '.join(stores)}")
         self._stores = dict(stores)
         self._weights = dict(weights or {})
+        self._naming = naming
         self._tenant_stores = {name: store for name, store in stores.items() if ITenantStore.providedBy(store)}
         self._started: list[IStore] = []
         self._log = Logger()
@@ -43,7 +53,7 @@ class Stores:
         if not self._tenant_stores:
             return self
         bound = {name: store.acting_for(owner, token) for name, store in self._tenant_stores.items()}
-        return Stores({**self._stores, **bound}, self.default.identifier, self._weights)
+        return Stores({**self._stores, **bound}, self.default.identifier, self._weights, naming=self._naming)
 
     async def start(self) -> None:
         """Start every store; if one cannot start, those that have are stopped again.
@@ -95,12 +105,19 @@ class Stores:
         except UnknownStore:
             return None
 
+    def named(self, location: Location) -> Location:
+        """*location*; if it names no store that there is, but one writes such URLs, with the name of that one."""
+        if not self._naming or location.metadata.get("store") in self._stores:
+            return location
+        name = self._writer_of(location.url)
+        return location if name is None else evolve(location, metadata={**location.metadata, "store": name})
+
     def by_weight(self, locations: Iterable[Location], prefer: Collection[str] = ()) -> list[Location]:
         """The locations in the order in which they are to be tried (S-006); those of no known store come last.
 
-        Those whose metadata name a store of *prefer* come first (A-111).
+        Those in a store of *prefer* come first (A-111).
         """
-        ranked = sorted(locations, key=self._rank)
+        ranked = sorted(map(self.named, locations), key=self._rank)
         return sorted(ranked, key=lambda location: location.metadata.get("store") not in prefer)
 
     def for_url(self, url: str) -> IStore:
@@ -119,10 +136,16 @@ class Stores:
 
     def _identify_url(self, url: str) -> str:
         scheme = scheme_of(url)
-        candidates = {name: store for name, store in self._stores.items() if store.scheme == scheme}
-        for name, store in candidates.items():
-            if url.startswith(store.url_prefix):
-                return name
-        if candidates:
-            return next(iter(candidates))
-        raise UnknownStore(f"No store reads {scheme} locations")
+        name = self._writer_of(url) or next(
+            (name for name, each in self._stores.items() if each.scheme == scheme), None
+        )
+        if name is None:
+            raise UnknownStore(f"No store reads {scheme} locations")
+        return name
+
+    def _writer_of(self, url: str) -> str | None:
+        scheme = scheme_of(url)
+        ours = (
+            name for name, each in self._stores.items() if each.scheme == scheme and url.startswith(each.url_prefix)
+        )
+        return next(ours, None)

@@ -96,3 +96,19 @@ def test_preferred_first() -> None:
     locations = [Location(url=f"memory://{name}/x", metadata={"store": name}) for name in ("cheap", "fast", "best")]
     found = three().by_weight(locations, prefer=("cheap", "fast"))
     assert [location.metadata["store"] for location in found] == ["fast", "cheap", "best"]
+
+
+def test_names_of_old_locations() -> None:
+    """A location without a store, or with one that is gone, gets the name of the store that writes such URLs."""
+    made = {name: MemoryStore(name) for name in ("old", "new")}
+    naming = Stores(made, "new", naming=True)
+    url = f"{made['old'].url_prefix}x"
+    plain, gone = Location(url=url), Location(url=url, metadata={"store": "gone", "x": 1})
+    foreign = Location(url="file:///x")
+    assert [each.metadata for each in naming.by_weight([plain, gone, foreign])] == [
+        {"store": "old"},
+        {"store": "old", "x": 1},
+        {},
+    ]
+    assert naming.acting_for(None).named(plain).metadata == {"store": "old"}
+    assert Stores(made, "new").by_weight([plain]) == [plain]
