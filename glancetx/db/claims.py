@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, leases, processes
 from glancetx.db.usage import reserve
-from glancetx.domain.claim import DISCARD, Claim
+from glancetx.domain.claim import DISCARD, IMPORT, Claim
 from glancetx.domain.image import utc_now
 from glancetx.domain.limits import Limits
 
@@ -150,7 +150,8 @@ class Claims:
     async def orphans(self) -> list[Claim]:
         """The claims of dead processes: unknown ones, gone from this host, or past their lease; and abandoned ones.
 
-        Also those of the registered process that it is not `working_on`.
+        Also those of the registered process that it is not `working_on`. None to discard what an import left, while
+        there is one into that image.
 
         In the same transaction they are given to nobody: a process that was taken for dead and is not cannot save an
         image with its claim any more. They stay orphans until they are settled. Dead processes are forgotten. The
@@ -210,16 +211,20 @@ def _forget(connection: Connection, process_id: str) -> None:
 
 
 def _orphans(connection: Connection, now: datetime, here: Process, under_way: Container[str]) -> list[Claim]:
-    rows = connection.execute(select(processes)).mappings().all()
-    alive = {row["id"] for row in rows if not is_dead(row, now, here)} | {here.id}
-    for row in rows:
+    known = connection.execute(select(processes)).mappings().all()
+    alive = {row["id"] for row in known if not is_dead(row, now, here)} | {here.id}
+    for row in known:
         if row["id"] not in alive:  # its claims are nobody's from here on, so nothing refers to it any more
             _forget(connection, row["id"])
     # Whoever notes a claim is at work on it before, and until it is gone: what is read here is looked up after that.
+    rows = connection.execute(select(claims.c.id, claims.c.process, claims.c.kind, claims.c.image_id)).all()
+    # An import discards itself what was left, before it stores anything: somebody slow might remove what it stores.
+    importing = {image_id for _, _, kind, image_id in rows if kind == IMPORT}
     orphans = [
         claim_id
-        for claim_id, process in connection.execute(select(claims.c.id, claims.c.process)).all()
-        if process not in alive or (process == here.id and claim_id not in under_way)
+        for claim_id, process, kind, image_id in rows
+        if (process not in alive or (process == here.id and claim_id not in under_way))
+        and not (kind == DISCARD and image_id in importing)
     ]
     _abandon(connection, orphans)
     # One that was taken for dead, and is not, may have ended its claim just now.

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from glancetx.db.claims import LEASE, NOBODY, Claims, Process, start_time_of, this_process
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import processes
-from glancetx.domain.claim import DELETE, UPLOAD, Claim
+from glancetx.domain.claim import DELETE, DISCARD, IMPORT, UPLOAD, Claim
 
 Rows = Callable[..., Awaitable[list[Any]]]
 Count = Callable[..., Awaitable[int]]
@@ -178,6 +178,18 @@ async def test_retired(claims: Claims) -> None:
     await claims.take(claim_of(other))
     await claims.retire(other)
     assert len(await claims.orphans()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_left_to_the_import(claims: Claims, process: Process) -> None:
+    """What attempts have left is discarded by an import that goes on; only when there is none, by whoever looks."""
+    going, left = claim_of(process, IMPORT), evolve(claim_of(process, DISCARD, 1), process=NOBODY)
+    with claims.working_on(going):
+        for claim in (going, left):
+            await claims.take(claim)
+        assert await claims.orphans() == []
+        await claims.release(going)
+    assert await claims.orphans() == [left]
 
 
 @pytest_twisted.ensureDeferred
