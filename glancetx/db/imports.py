@@ -260,7 +260,7 @@ def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: C
     for each in (claim, *leftovers):
         add_claim(connection, each)
     run = evolve(run, claim=claim.id, attempts=run.attempts + 1)
-    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+    _write(connection, run)
     return run
 
 
@@ -281,7 +281,7 @@ def _note(connection: Connection, run: ImportRun, claim: Claim, change: Change |
     image = _lock_row(connection, run.image_id)
     if image is None:
         raise ImportLost(run.image_id)
-    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+    _write(connection, run)
     return image if change is None else save_image(connection, change(image), image.status, None, None)
 
 
@@ -302,7 +302,7 @@ def _attach(
     image = _lock_row(connection, run.image_id)
     if image is None or image.status != was:
         raise StatusConflict(run.image_id, was, None if image is None else image.status)
-    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
+    _write(connection, run)
     return save_image(connection, change(image), image.status, None, None, tell=tell)
 
 
@@ -350,13 +350,16 @@ def _end(
 def _give_back(connection: Connection, run: ImportRun, claim: Claim) -> None:
     mine = update(claims).where(claims.c.id == claim.id, claims.c.process == claim.process)
     if connection.execute(mine.values(process=NOBODY)).rowcount == 1:
-        less = evolve(run, attempts=max(0, run.attempts - 1))
-        connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(less)))
+        _write(connection, evolve(run, attempts=max(0, run.attempts - 1)))
 
 
 def _held(connection: Connection, claim_ids: Collection[str], process: str) -> set[str]:
     mine = select(claims.c.id).where(claims.c.id.in_(list(claim_ids)), claims.c.process == process)
     return set(connection.execute(mine).scalars())
+
+
+def _write(connection: Connection, run: ImportRun) -> None:
+    connection.execute(update(imports).where(imports.c.task_id == run.task_id).values(_row(run)))
 
 
 def _row(run: ImportRun) -> dict[str, Any]:
