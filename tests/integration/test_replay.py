@@ -58,7 +58,7 @@ Play = Callable[..., Coroutine[Any, Any, list[str]]]
 
 def prepare(folder: Path, options: str, files: Mapping[str, str]) -> str:
     """Put *files* into the folder of one side; returns *options* with its path, and which side it is, in them."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text.replace("{folder}", str(folder)))
     return options.replace("{folder}", str(folder)).replace("{side}", folder.name)
@@ -72,11 +72,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_twisted.async_yield_fixture
 async def play(tmp_path: Path, prepared: Path) -> AsyncIterator[Play]:
-    """Plays a script to both, with these options; tells what differs."""
+    """Plays a script to both, with these options; tells what differs. *again*: with what the last play has left."""
     from twisted.internet import reactor
 
     venv = find_venv()
     stops: list[Callable[[], Any]] = []
+
+    async def stop() -> None:
+        while stops:
+            await stops.pop(0)()
 
     async def play(
         script: list[Ask],
@@ -84,14 +88,17 @@ async def play(tmp_path: Path, prepared: Path) -> AsyncIterator[Play]:
         more: str = "",
         files: Mapping[str, str] | None = None,
         pipeline: str = TRUSTING,
+        *,
+        again: bool = False,
     ) -> list[str]:
+        await stop()
         theirs, ours = (
             prepare(tmp_path / side, options.replace("{more}", more), {FILE_NAME: json.dumps(USUAL), **(files or {})})
             for side in (THEIRS, OURS)
         )
         glance = RealGlance(venv, tmp_path / THEIRS, theirs, pipeline)
         stops.append(lambda: deferToThread(glance.stop))
-        await deferToThread(glance.start, prepared)
+        await deferToThread(glance.start, None if again else prepared)
         folder = tmp_path / OURS
         mine = f"[database]\nconnection = sqlite:///{folder}/db.sqlite\n[glancetx]\nauthentication = trusted\n"
         (folder / "glance-api.conf").write_text(mine + write_paste(folder, pipeline) + ours)
@@ -107,8 +114,7 @@ async def play(tmp_path: Path, prepared: Path) -> AsyncIterator[Play]:
         return report(script, *replies)
 
     yield play
-    for stop in stops:
-        await stop()
+    await stop()
 
 
 def told(found: list[str]) -> str:

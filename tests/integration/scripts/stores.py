@@ -1,7 +1,7 @@
 """Several kinds of stores: a directory, Swift, S3 and the web; chosen, read, filled, emptied and listed.
 
-Rows of the contract: S-001 to S-007 (in part), S-009, S-011, S-110; A-023, A-024, A-100, A-101, A-104, A-110 to A-112,
-A-131 to A-133, A-138, A-143, A-180, A-191, A-201, A-202.
+Rows of the contract: S-001 to S-007 (in part), S-009, S-011, S-110, S-112; A-023, A-024, A-100, A-101, A-104, A-110 to
+A-112, A-131 to A-133, A-138, A-143, A-180, A-191, A-201, A-202.
 """
 
 from __future__ import annotations
@@ -205,4 +205,27 @@ SINGLE = [
     Ask("DELETE", item(1), caller=OWNER),
     Ask("DELETE", item(2), caller=OWNER),
     Ask("DELETE", item(3), caller=OWNER),
+]
+
+
+BEFORE = [  # S-112: in the old form
+    create(1, **FORMATS),
+    upload(1, b"in the bucket"),
+    create(2, **FORMATS),
+    upload(2, b"in the bucket as well"),
+    show(1),
+]
+AFTER = [  # the same database, with several stores; the bucket is one of them
+    show(1),
+    read(1),
+    show(1),
+    read(1, "?prefer=vault"),
+    Ask("POST", f"{item(1)}/import", {**COPY, "stores": ["disk"]}),
+    wait(1, stores="vault,disk", os_glance_importing_to_stores=""),
+    drop("vault", 1),
+    show(1),
+    drop("vault", 2),
+    Ask("DELETE", item(1), caller=OWNER),
+    Ask("DELETE", item(2), caller=OWNER),
+    show(2),
 ]

@@ -90,3 +90,13 @@ async def test_single(play: Play, moto: S3Server) -> None:
     """The old form, with S3 as the default store: nobody can choose, and locations do not say where they are."""
     found = await play(stores.SINGLE, SINGLE.replace("{s3}", S3.format(s3=moto)), SHOWN)
     assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_from_single_to_several(play: Play, moto: S3Server) -> None:
+    """Images of one store are found in several."""
+    s3 = S3.format(s3=moto)
+    found = await play(stores.BEFORE, SINGLE.replace("{s3}", s3), SHOWN)
+    several = SEVERAL.replace("cloud:swift, ", "").replace("{port}", "80").replace("{s3}", s3)
+    found += await play(stores.AFTER, several, SHOWN, again=True)
+    assert not found, told(found)

@@ -95,7 +95,8 @@ class Cloud:
 
     def opens(self, user: str, url: str) -> int:
         """The status when a user reads the object of a location without the service."""
-        return int(self.call("GET", url.removeprefix("swift+"), user).status)
+        with self.call("GET", url.removeprefix("swift+"), user) as answer:
+            return int(answer.status)
 
 
 @pytest.fixture(scope="module")
@@ -369,10 +370,8 @@ class Served:
         assert reply.status == 200, reply
 
 
-@pytest_twisted.async_yield_fixture
-async def served(cloud: Cloud, start: Started, tmp_path: Path) -> AsyncIterator[Served]:
-    container, config = f"c{uuid.uuid4().hex}", tmp_path / "glance-api.conf"
-    text = f"""
+def service_text(cloud: Cloud, tmp_path: Path) -> str:
+    return f"""
         [DEFAULT]
         node_staging_uri = file://{tmp_path}/staging
         [database]
@@ -388,8 +387,35 @@ async def served(cloud: Cloud, start: Started, tmp_path: Path) -> AsyncIterator[
         project_name = service
         user_domain_name = Default
         project_domain_name = Default
-    """ + store_text(cloud, container)
-    config.write_text(textwrap.dedent(text))
+    """
+
+
+@pytest_twisted.async_yield_fixture
+async def served(cloud: Cloud, start: Started, tmp_path: Path) -> AsyncIterator[Served]:
+    container, config = f"c{uuid.uuid4().hex}", tmp_path / "glance-api.conf"
+    config.write_text(textwrap.dedent(service_text(cloud, tmp_path) + store_text(cloud, container)))
+    yield Served(await start(load_settings([config])), cloud, container)
+
+
+@pytest_twisted.async_yield_fixture
+async def audited(cloud: Cloud, start: Started, tmp_path: Path) -> AsyncIterator[Served]:
+    """Beside a directory, with an auditor and a replicator."""
+    container, config = f"c{uuid.uuid4().hex}", tmp_path / "glance-api.conf"
+    stores = f"""
+        [DEFAULT]
+        enabled_backends = far:swift, near:file
+        [glancetx]
+        audit_rate = 10000000000
+        audit_period = 0
+        [glance_store]
+        default_backend = far
+        [near]
+        filesystem_store_datadir = {tmp_path}/near
+        [far]
+    """
+    mine = [line for line in store_text(cloud, container).splitlines() if "swift_" in line]
+    text = service_text(cloud, tmp_path) + stores + "\n".join(mine)
+    config.write_text("\n".join(line.strip() for line in text.splitlines()))
     yield Served(await start(load_settings([config])), cloud, container)
 
 
@@ -450,3 +476,42 @@ async def test_service_recovers(served: Served) -> None:
     await service.background.reaper.run_once()
     assert cloud.remains("red", served.container) == []
     assert await service._claims.existing([claim.id]) == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_service_audits_and_repairs(audited: Served, tmp_path: Path) -> None:
+    """Copies in the account of a project are read, found damaged, and made anew there, for the same readers."""
+    cloud, background = audited.cloud, audited.api.service.background
+    image = await audited.create("red", visibility="community")
+    assert (await audited.ask("red", "PUT", f"/{image}/stage", LARGE, Content_Type=DATA)).status == 204
+    wanted = json.dumps({"method": {"name": "glance-direct"}, "all_stores": True}).encode()
+    assert (await audited.ask("red", "POST", f"/{image}/import", wanted, Content_Type=JSON)).status == 202
+    while (await audited.ask("red", "GET", f"/{image}")).json["status"] != "active":
+        pass
+    url, near = audited.url(image), tmp_path / "near" / image
+    await until(the_reactor(), lambda: cloud.opens("idle", url) == 200)
+    assert await background.auditor.run_once() == 2
+    assert await background.replicator.run_once() == 0
+
+    def damage() -> None:
+        put = urllib.request.Request(url.removeprefix("swift+"), LARGE[::-1], method="PUT")
+        put.add_header("X-Auth-Token", cloud.token("red"))
+        urllib.request.urlopen(put, timeout=60).close()
+
+    def lose() -> None:
+        container = url.removeprefix("swift+").rpartition("/")[0]
+        for name in [*cloud.listed(container), ""]:
+            assert cloud.call("DELETE", f"{container}/{name}".rstrip("/"), "red").status == 204
+
+    for harm in (damage, lose, near.unlink):
+        harm()
+        await background.auditor.run_once()
+        assert await background.replicator.run_once() == 1
+        shown = (await audited.ask("red", "GET", f"/{image}")).json
+        assert (shown["status"], sorted(shown["stores"].split(","))) == ("active", ["far", "near"])
+        for store in ("far", "near"):
+            assert (await audited.ask("red", "GET", f"/{image}/file?prefer={store}")).body == LARGE
+        assert near.read_bytes() == LARGE
+        assert cloud.opens("idle", url) == 200
+    assert (await audited.ask("red", "DELETE", f"/{image}")).status == 204
+    assert cloud.remains("red", audited.container) == []
