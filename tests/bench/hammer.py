@@ -6,6 +6,7 @@ Run as ``python -m tests.bench.hammer`` with an `Order` as JSON on standard inpu
 from __future__ import annotations
 
 import json
+import random
 import re
 import select
 import socket
@@ -17,6 +18,7 @@ from attrs import asdict, define, field, frozen
 
 from tests.bench.processes import HOST
 
+_MIB = 1024**2
 _IDENTIFIER = re.compile(rb'"id": ?"([0-9a-f-]{36})"')
 
 
@@ -24,7 +26,9 @@ _IDENTIFIER = re.compile(rb'"id": ?"([0-9a-f-]{36})"')
 class Order:
     """What to send. Without *paths*, *path* is asked again and again until *seconds* have passed.
 
-    In *body*, ``{number}`` becomes a number of its own for each request.
+    In *body*, ``{number}`` becomes a number of its own for each request. With *content*, the size of what *path* has,
+    each request asks for a MiB from somewhere in it, whose bytes the kernel throws away: to copy them costs a client as
+    much as to send them costs a server.
     """
 
     port: int
@@ -32,6 +36,7 @@ class Order:
     path: str = ""
     paths: tuple[str, ...] = ()
     body: str = ""
+    content: int = 0
     content_type: str = "application/json"
     token: str = ""
     connections: int = 16
@@ -57,22 +62,25 @@ def _requests(order: Order) -> Iterator[bytes]:
         head = f"{order.method} {path} HTTP/1.1\r\nHost: {HOST}:{order.port}\r\n"
         if order.token:
             head += f"X-Auth-Token: {order.token}\r\n"
+        if order.content:
+            first = random.randrange(order.content // _MIB) * _MIB
+            head += f"Range: bytes={first}-{first + _MIB - 1}\r\n"
         if body:
             head += f"Content-Type: {order.content_type}\r\nContent-Length: {len(body)}\r\n"
         yield head.encode() + b"\r\n" + body
         number += 1
 
 
-def _complete(answer: bytes) -> bool:
-    """Whether the bytes hold a whole answer: by its length, its last chunk, or because it has no body."""
+def _missing(answer: bytes) -> int:
+    """How many bytes are missing, at least, until the answer is whole: by its length, or its last chunk."""
     head, separator, body = answer.partition(b"\r\n\r\n")
     if not separator:
-        return False
+        return 1
     lowered = head.lower()
     if b"\r\ntransfer-encoding: chunked" in lowered:
-        return body.endswith(b"0\r\n\r\n")
+        return 0 if body.endswith(b"0\r\n\r\n") else 1
     _, found, rest = lowered.partition(b"\r\ncontent-length:")
-    return len(body) >= (int(rest.partition(b"\r\n")[0]) if found else 0)
+    return max(0, int(rest.partition(b"\r\n")[0]) - len(body)) if found else 0
 
 
 class _Hammer:
@@ -84,6 +92,8 @@ class _Hammer:
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._answers: dict[int, bytes] = {}
+        self._missing: dict[int, int] = {}
+        self._waste = bytearray(_MIB)
         self._sent: dict[int, float] = {}
         self.outcome = Outcome()
 
@@ -114,6 +124,7 @@ class _Hammer:
             self._sockets[connection.fileno()] = connection
             self._epoll.register(connection.fileno(), select.EPOLLIN)
         self._answers[connection.fileno()] = b""
+        self._missing[connection.fileno()] = 0
         self._sent[connection.fileno()] = time.monotonic()
         connection.sendall(request)
 
@@ -125,18 +136,30 @@ class _Hammer:
     def _readable(self, descriptor: int) -> None:
         connection = self._sockets[descriptor]
         try:
-            received = connection.recv(65536)
+            received = self._receive(connection)
         except ConnectionResetError:
-            received = b""
-        answer = self._answers[descriptor] = self._answers[descriptor] + received
-        if received and not _complete(answer):
+            received = False
+        if received and self._missing[descriptor]:
             return
+        answer = b"" if self._missing[descriptor] else self._answers[descriptor]
         self._record(descriptor, answer)
         if received and b"\r\nconnection: close" not in answer.lower():
             self._next(connection)
         else:
             self._close(connection)
             self._next(None)
+
+    def _receive(self, connection: socket.socket) -> bool:
+        """Take what there is; False if nothing comes any more."""
+        descriptor = connection.fileno()
+        if self._order.content and b"\r\n\r\n" in self._answers[descriptor]:
+            gone = connection.recv_into(self._waste, min(_MIB, self._missing[descriptor]), socket.MSG_TRUNC)
+            self._missing[descriptor] -= gone
+            return gone > 0
+        received = connection.recv(1024 if self._order.content else 65536)
+        answer = self._answers[descriptor] = self._answers[descriptor] + received
+        self._missing[descriptor] = _missing(answer)
+        return bool(received)
 
     def _record(self, descriptor: int, answer: bytes) -> None:
         status = answer[9:12].decode() or "closed"

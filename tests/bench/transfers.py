@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bench import images, load
 from tests.bench.arena import Arena, Case, Contestant
+from tests.bench.hammer import Order
 from tests.bench.measure import Watch
 from tests.bench.peers import Server
 from tests.bench.processes import BenchFailure
@@ -89,17 +90,10 @@ def downloads(arena: Arena, clients: int, tls: bool) -> Case:
 
 def ranges(arena: Arena) -> Case:
     """GETs of one MiB each, from anywhere in the content, over 16 connections."""
-    script = arena.directory / "ranges.lua"
-    script.write_text(f"""\
-request = function()
-  local first = math.random(0, {arena.options.size // _MIB - 1}) * {_MIB}
-  return wrk.format("GET", nil, {{["Range"] = string.format("bytes=%d-%d", first, first + {_MIB - 1})}})
-end
-""")
     contestants = []
     for server in (arena.nginx(), *arena.services(1, 2)):
         path = "/content" if server.name == "nginx" else _stored(arena, server, tls=False)
-        contestants.append(Contestant(server.name, partial(_range, arena, server, path, script)))
+        contestants.append(Contestant(server.name, partial(_range, arena, server, path)))
     return Case(
         name="ranges",
         title="Ranges of 1 MiB, 16 connections",
@@ -116,12 +110,13 @@ end
     )
 
 
-def _range(arena: Arena, server: Server, path: str, script: Path) -> dict[str, float]:
-    seconds = arena.options.seconds
+def _range(arena: Arena, server: Server, path: str) -> dict[str, float]:
+    order = Order(port=server.port, method="GET", path=path, content=arena.options.size, seconds=arena.options.seconds)
     with Watch(server.process.pid) as watch:
-        rate = load.get_repeatedly(server.url(path), seconds, script=script)
-    cpu = watch.usage.cpu / (rate.per_second * seconds)
-    return {"rate": rate.per_second, "p99": rate.p99 * 1e3, "processor": cpu * 1e3}
+        rate, outcome = load.hammer(order)
+    if outcome.failures:
+        raise BenchFailure(f"{server.name} answered {outcome.failures}")
+    return {"rate": rate.per_second, "p99": rate.p99 * 1e3, "processor": watch.usage.cpu / len(outcome.latencies) * 1e3}
 
 
 def _stored(arena: Arena, server: Server, tls: bool) -> str:

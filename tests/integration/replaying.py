@@ -141,13 +141,12 @@ class Side:
         return [self.ask_until(step) for step in script]
 
     def ask_until(self, step: Ask) -> Reply:
-        """Ask until the reply is as the step wants it, or too late."""
+        """Ask until the reply is as the step wants it."""
         latest = time.monotonic() + 60
-        while True:
-            reply = self.ask(step)
-            if step.fits(reply.document) or time.monotonic() > latest:
-                return reply
+        while not step.fits((reply := self.ask(step)).document):
+            assert time.monotonic() < latest, f"{step.path} never had {step.until}: {reply.document}"
             time.sleep(0.05)
+        return reply
 
     def ask(self, step: Ask) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)

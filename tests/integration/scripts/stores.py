@@ -1,12 +1,14 @@
 """Several kinds of stores: a directory, Swift, S3 and the web; chosen, read, filled, emptied and listed.
 
-Rows of the contract: S-001 to S-007 (in part), S-009, S-011, S-110, S-112; A-023, A-024, A-100, A-101, A-104, A-110 to
-A-112, A-131 to A-133, A-138, A-143, A-180, A-191, A-201, A-202.
+Rows of the contract: S-001 to S-012, S-110, S-112; A-023, A-024, A-100, A-101, A-104, A-110 to A-112, A-131 to A-133,
+A-138, A-143, A-144, A-180, A-191, A-201, A-202.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from attrs import evolve
 
 from tests.integration.replaying import ADMIN, FRIEND, OWNER, STRANGER, Ask, image_id
 from tests.integration.scripts.imports import COPY, DIRECT, WEB, run, stage, wait
@@ -208,6 +210,64 @@ SINGLE = [
 ]
 
 
+def sized(number: int, size: str, data: bytes, store: str, differs: Any = None) -> Ask:
+    return evolve(into(number, store, data, **{"x-openstack-image-size": size}), differs=differs or {})
+
+
+WORDS = {"message": "-1 is no size"}
+SIZES = [  # S-008; Glance stores a part of the data in Swift, and says that it is all
+    create(50, **FORMATS),
+    *(
+        sized(50, size, b"nine byte", store, differs)
+        for store in ("disk", "vault")
+        for size, differs in (("8", {}), ("10", {}), ("-1", WORDS), ("x", {}))
+    ),
+    show(50),
+    sized(50, "9", b"nine byte", "cloud"),
+    show(50),
+    Ask("DELETE", item(50), caller=OWNER),
+]
+
+AWAY = "tells that the store does not answer"
+FAILING = [  # S-007, A-144: the store "dead" refuses connections; Glance tries it for 12 s each time
+    create(60, **FORMATS),
+    evolve(into(60, "dead"), differs=dict.fromkeys(["status", "message"], AWAY)),
+    show(60),
+    create(62, **FORMATS),
+    into(62, "disk"),
+    run(62, {**COPY, "stores": ["vault", "dead"], "all_stores_must_succeed": False}, caller=ADMIN),
+    wait(62, stores="disk,vault", os_glance_importing_to_stores="", os_glance_failed_import="dead"),
+    *(Ask("DELETE", item(number), caller=OWNER) for number in (60, 62)),
+]
+
+
+def foreign(s3: str, account: str) -> list[Ask]:
+    """Locations that clients may not name (S-010), and one of S3 as Glance wrote them, with credentials (S-012)."""
+    there = f"{s3.removeprefix('http://')}/legacy/{image_id(70)}"
+    old = {"url": f"s3://{account}@{there}", "metadata": {"store": "vault"}}
+    named = [
+        "file:///etc/passwd",
+        "filesystem:///etc/passwd",
+        f"swift+config://ref1/images/{image_id(70)}",
+        "cinder://f3a1c3a0-52a1-4a86-9a3b-6b1c1b1c1b1c",
+        "rbd://fsid/pool/image/snap",
+        "vsphere://host/folder/x/y?dsName=z",
+        f"s3://{there}-missing",
+        "ftp://127.0.0.1/x",
+        "nonsense",
+    ]
+    return [
+        create(70, **FORMATS),
+        *(patch(70, add("/locations/-", {"url": url, "metadata": {}})) for url in named),
+        show(70),
+        patch(70, add("/locations/-", old)),
+        show(70),
+        read(70),
+        show(70),
+        Ask("GET", f"{item(70)}/locations", caller="service"),
+    ]
+
+
 BEFORE = [  # S-112: in the old form
     create(1, **FORMATS),
     upload(1, b"in the bucket"),
@@ -216,12 +276,13 @@ BEFORE = [  # S-112: in the old form
     show(1),
 ]
 AFTER = [  # the same database, with several stores; the bucket is one of them
+    Ask("POST", f"{item(2)}/import", {**COPY, "stores": ["vault"]}),
     show(1),
     read(1),
     show(1),
     read(1, "?prefer=vault"),
     Ask("POST", f"{item(1)}/import", {**COPY, "stores": ["disk"]}),
-    wait(1, stores="vault,disk", os_glance_importing_to_stores=""),
+    wait(1, stores="disk,vault", os_glance_importing_to_stores=""),
     drop("vault", 1),
     show(1),
     drop("vault", 2),

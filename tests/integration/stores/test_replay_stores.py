@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest_twisted
+from urllib.request import Request, urlopen
 
+import pytest_twisted
+from attrs import evolve
+from twisted.internet.threads import deferToThread
+
+from tests.integration.replaying import image_id
 from tests.integration.scripts import stores
 from tests.integration.test_replay import Play, told
 from tests.integration.test_replay import play as play
 from tests.integration.test_replay import prepared as prepared
+from tests.ports import free_port
 from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.objects import S3Server, SwiftServer
 from tests.services.pages import serving
@@ -59,6 +65,7 @@ filesystem_store_datadir = {{folder}}/tasks
 allowed_hosts = [127.0.0.1]
 allowed_ports = [{{port}}]
 """
+FAILING = SEVERAL.replace("web:http", "web:http, dead:s3").replace("[web]", "[dead]\n{dead}\n[web]")
 SINGLE = """
 [DEFAULT]
 enabled_import_methods = [glance-direct,web-download,copy-image]
@@ -89,6 +96,26 @@ async def test_several(play: Play, moto: S3Server, keystone_swift: SwiftServer, 
 async def test_single(play: Play, moto: S3Server) -> None:
     """The old form, with S3 as the default store: nobody can choose, and locations do not say where they are."""
     found = await play(stores.SINGLE, SINGLE.replace("{s3}", S3.format(s3=moto)), SHOWN)
+    assert not found, told(found)
+
+
+def put(url: str, data: bytes = b"") -> None:
+    """By hand, beside both services."""
+    with urlopen(Request(url, data, method="PUT")) as answer:
+        assert answer.status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_failing(play: Play, moto: S3Server, keystone_swift: SwiftServer, keystone: RealKeystone) -> None:
+    """Wrong sizes, a store that refuses connections, locations of others."""
+    await deferToThread(put, f"{moto.url}/legacy")
+    await deferToThread(put, f"{moto.url}/legacy/{image_id(70)}", b"written long ago")
+    dead = S3.format(s3=evolve(moto, url=f"http://127.0.0.1:{free_port()}"))
+    with serving() as port:
+        options = FAILING.replace("{port}", str(port)).replace("{dead}", dead).replace("{s3}", S3.format(s3=moto))
+        account = f"{moto.access_key}:{moto.secret_key}"
+        script = [*stores.SIZES, *stores.FAILING, *stores.foreign(moto.url, account)]
+        found = await play(script, options, SHOWN, {"swift.conf": ACCOUNT.format(url=keystone.url)})
     assert not found, told(found)
 
 

@@ -75,13 +75,16 @@ class Cloud:
     def storage(self, project: str) -> str:
         return f"{self.swift.url}/v1/AUTH_{self.project(project)}"
 
-    def call(self, method: str, url: str, user: str, headers: dict[str, str] | None = None) -> Any:
+    def call(self, method: str, url: str, user: str, headers: dict[str, str] | None = None) -> Reply:
         """Ask Swift as a user: the answer, whatever its status."""
         sent = {"X-Auth-Token": self.token(user)} | (headers or {})
         try:
-            return urllib.request.urlopen(urllib.request.Request(url, None, sent, method=method), timeout=60)
+            answer = urllib.request.urlopen(urllib.request.Request(url, None, sent, method=method), timeout=60)
         except urllib.error.HTTPError as error:
-            return error
+            answer = error
+        with answer:
+            body = answer.read()
+        return Reply(status=answer.status, headers=answer.headers, body=body, length=len(body))
 
     def remains(self, project: str, container: str) -> list[str]:
         """All containers of a store in the account of a project, and what is in them."""
@@ -91,12 +94,11 @@ class Cloud:
 
     def listed(self, url: str) -> list[str]:
         answer = self.call("GET", url, SERVICE)
-        return answer.read().decode().split() if answer.status == 200 else []
+        return answer.body.decode().split() if answer.status == 200 else []
 
     def opens(self, user: str, url: str) -> int:
         """The status when a user reads the object of a location without the service."""
-        with self.call("GET", url.removeprefix("swift+"), user) as answer:
-            return int(answer.status)
+        return self.call("GET", url.removeprefix("swift+"), user).status
 
 
 @pytest.fixture(scope="module")
