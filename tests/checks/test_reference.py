@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from glancetx.access.rules import list_rules
+from glancetx.config.loading import load_settings
 from glancetx.config.options import GROUPS, list_options
 from tests.checks.reference import CONFIG_SAMPLE, CONFIGURATION, POLICY_SAMPLE, sample, with_tables
 
+SAMPLES = re.findall(r"```ini\n(.*?)```", (CONFIGURATION.parent / "stores.md").read_text(encoding="utf-8"), re.DOTALL)
+TYPES = {"filesystem": "file", "rbd": "rbd", "s3": "s3", "swift": "swift", "vmware": "vmware"}
 STALE = "stale: run python -m tests.checks.reference"
 
 
@@ -48,3 +54,18 @@ def test_mentioned() -> None:
     assert len(mentioned) >= 4
     known = {(group, option.name) for group, options in GROUPS.items() for option in options}
     assert [pair for pair in mentioned if pair not in known] == []
+
+
+@pytest.mark.parametrize("shown", [each for each in SAMPLES if not each.startswith("[ref1]")])
+def test_samples_of_stores(shown: str, tmp_path: Path) -> None:
+    """Each sample of docs/stores.md is accepted: whole, or as the group of a store."""
+    group = re.match(r"\[(?!DEFAULT|glance_store)(\w+)\]\n([a-z0-9]+)_", shown)
+    whole = shown
+    if group is not None:
+        backends = f"[DEFAULT]\nenabled_backends = {group[1]}:{TYPES[group[2]]}\n"
+        whole = f"{backends}[glance_store]\ndefault_backend = {group[1]}\n{shown}"
+    accounts, config = tmp_path / "swift.conf", tmp_path / "glance-api.conf"
+    accounts.write_text(next(each for each in SAMPLES if each.startswith("[ref1]")))
+    config.write_text(whole.replace("swift.conf", str(accounts)))
+    stores = load_settings([config]).stores
+    assert stores.default == (group[1] if group else "fast" if stores.multiple else "file")
