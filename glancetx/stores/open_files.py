@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from glancetx.runtime.threads import Threads
+from glancetx.streams.sources import close_file
 
 KEPT: Final = 1.0
 """Seconds after which a path is opened anew, in case that the open file is not what one finds there."""
@@ -38,14 +39,9 @@ class OpenFile:
         self.close_unused()
 
     def close_unused(self) -> None:
-        """In a thread: closing the last descriptor of a deleted file frees its blocks, which may take long."""
-        if self.readers or self.kept:
-            return
-        if self._threads.running:
-            closing = Deferred.fromCoroutine(self._threads.run(os.close, self.descriptor))
+        if not self.readers and not self.kept:
+            closing = Deferred.fromCoroutine(close_file(self._threads, self.descriptor))
             closing.addErrback(lambda _: None)  # nobody is left to be told
-        else:
-            os.close(self.descriptor)
 
 
 class OpenFiles:

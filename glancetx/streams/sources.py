@@ -110,10 +110,15 @@ class FileSource(PulledSource):
         return Deferred.fromCoroutine(self._threads.run(os.pread, self.descriptor, size, self.offset + done))
 
     async def release(self) -> None:
-        """In a thread: closing the last descriptor of a deleted file frees its blocks, which may take long."""
         if self._leave is not None:
             self._leave()
-        elif self._threads.running:
-            await self._threads.run(os.close, self.descriptor)
         else:
-            os.close(self.descriptor)
+            await close_file(self._threads, self.descriptor)
+
+
+async def close_file(threads: Threads, descriptor: int) -> None:
+    """In a thread: closing the last descriptor of a deleted file frees its blocks, which may take long."""
+    if threads.running:
+        await threads.run(os.close, descriptor)
+    else:
+        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from pathlib import Path
 from attrs import define, evolve, field, frozen
 
 from tests.bench.identity import Identity
+from tests.bench.images import write_random
 from tests.bench.peers import Certificate, Server, make_certificate, start_ideal, start_nginx
 from tests.bench.report import Goal, Measure
 from tests.bench.services import GlanceSetup, start_glance, start_glancetx
@@ -81,10 +81,7 @@ class Arena:
         """A file of *size* random bytes."""
         if self._content is None:
             self._content = self.directory / "content"
-            with self._content.open("wb") as file:
-                for _ in range(0, self.options.size, 1024**2):
-                    file.write(os.urandom(1024**2))
-                file.truncate(self.options.size)
+            write_random(self._content, self.options.size)
         return self._content
 
     def nginx(self) -> Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,14 @@ _CONTENT = {
     "os_hash_algo": "sha512",
     "os_hash_value": "0" * 128,
 }
+
+
+def write_random(path: Path, size: int) -> None:
+    """Make a file of *size* random bytes."""
+    with path.open("wb") as file:
+        for _ in range(0, size, 1024**2):
+            file.write(os.urandom(1024**2))
+        file.truncate(size)
 
 
 def call(server: Server, method: str, path: str, document: Mapping[str, Any] | None = None) -> dict[str, Any]:

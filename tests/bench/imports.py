@@ -7,7 +7,6 @@ stores against a real Glance's into one. What is compared runs in turns, since o
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 
+from tests.bench.images import write_random
 from tests.needs import program
 from tests.ports import free_port
 from tests.running import DATA, Daemon
@@ -121,9 +121,7 @@ def main() -> None:
         for each in ("served", "ours", "theirs"):
             (folder / each).mkdir()
         file, port = folder / "served" / "image", free_port()
-        with file.open("wb") as out:
-            for _ in range(size):
-                out.write(os.urandom(1024 * 1024))
+        write_random(file, size * 1024**2)
         nginx = start_nginx(folder, port)
         daemon = Daemon(folder / "ours")
         daemon.configure(STORES.format(names="fast:file, cheap:file", folder=folder / "ours", port=port))

@@ -6,7 +6,6 @@ line is one image that is read so many times at once, both ways in turn.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -121,9 +120,7 @@ def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         content = folder / "content"
-        with content.open("wb") as file:
-            for _ in range(int(mib)):
-                file.write(os.urandom(MIB))
+        images.write_random(content, int(mib) * MIB)
         certificate = make_certificate(folder)
         print("| store | at once | raw client, MiB/s | glancetx, MiB/s | ratio | CPU s/GiB |")
         print("|---|---|---|---|---|---|")

@@ -7,7 +7,6 @@ add. It needs what the tests of stores need.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.bench.images import write_random
 from tests.bench.store_side import MIB
 from tests.integration.stores.test_glance_store import environment, glance_python
 from tests.services.ceph import GIB, Ceph
@@ -143,9 +143,7 @@ def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = folder / "image"
-        with source.open("wb") as file:
-            for _ in range(int(mib)):
-                file.write(os.urandom(MIB))
+        write_random(source, int(mib) * MIB)
         with texts(kinds or KINDS, folder) as found:
             print("| store | at once | driver | up, MiB/s | down, MiB/s | CPU s/GiB up | down | peak memory, MiB |")
             print("|---|---|---|---|---|---|---|---|")
