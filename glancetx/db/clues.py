@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import BindParameter, ScalarSelect, Select, Table, false, func, literal, select
+from sqlalchemy import BindParameter, FromClause, Join, ScalarSelect, Select, Table, false, func, literal, select
 
 from glancetx.db.dialects import alive, beginning, exactly, unindexed
 from glancetx.db.paging import Condition
@@ -44,6 +44,11 @@ class Clue:
         """Whether it is so of an image; asked of one after the other, which EXISTS need not be."""
         mine = self.table.c.image_id == images.c.id
         return select(self.table.c.id).where(mine, *self.asked).limit(1).scalar_subquery().is_not(None)
+
+    def joined(self, to: FromClause) -> Join:
+        """Those of *to*, images and perhaps more, of which it is so; as often as there are rows that say so."""
+        rows = select(self.table.c.image_id).where(*self.asked).subquery()
+        return to.join(rows, rows.c.image_id == images.c.id)
 
 
 def clues_in(query: ImageQuery) -> Iterator[Clue]:

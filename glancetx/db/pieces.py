@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import Dialect, Select, false, or_, select, true, union
+from sqlalchemy import CompoundSelect, Dialect, FromClause, Select, false, or_, select, true, union
 
 from glancetx.db.clues import FEW, Clue
-from glancetx.db.dialects import alive, unindexed
+from glancetx.db.dialects import alive, merges_unions, prefers_joins, unindexed
 from glancetx.db.filters import matching
 from glancetx.db.paging import Condition, Sort, behind, ordering, stretches
 from glancetx.db.rows import select_images
@@ -57,14 +57,18 @@ class Pieces:
         pieces = list(self._all(shown))
         if not pieces:
             return None
-        if len(pieces) == 1:
-            page = pieces[0].subquery("page")
-        else:  # an image may be in several
-            every = union(*(select(piece.subquery()) for piece in pieces))
-            page = every.order_by(*ordering(every, self.sort)).limit(self.query.limit).subquery("page")
+        page = (pieces[0] if len(pieces) == 1 else self._united(pieces)).subquery("page")
         found = select_images(self.dialect, few=self.few).select_from(page.join(images, page.c.id == images.c.id))
         # By the page's columns and this way round: MariaDB sorts ids then, and no rows with long texts in files.
         return found.prefix_with("STRAIGHT_JOIN", dialect="mysql").order_by(*ordering(page, self.sort))
+
+    def _united(self, pieces: Sequence[Select[Any]]) -> CompoundSelect[Any]:
+        """The first of all *pieces*; an image may be in several."""
+        if merges_unions(self.dialect):
+            every = union(*(piece.order_by(None).limit(None) for piece in pieces))
+        else:
+            every = union(*(select(piece.subquery()) for piece in pieces))
+        return every.order_by(*ordering(every, self.sort)).limit(self.query.limit)
 
     def _all(self, shown: Sequence[Share]) -> Iterator[Select[Any]]:
         best = min(self.clues, key=self.sizes.__getitem__, default=None)
@@ -98,14 +102,25 @@ class Pieces:
 
     def _in_order(self, conditions: list[Condition], index: str | None) -> Iterator[Select[Any]]:
         """From the marker on, by *index*; MariaDB often takes another one, by which it would read all in the end."""
-        filters = [*conditions, *self._filters(self.clues)]
-        columns = self._columns()
+        joins = index is not None and bool(self.clues) and prefers_joins(self.dialect)
+        rows = self._joined() if joins else self._columns().where(*self._filters(self.clues))
         if index is not None:
-            columns = columns.with_hint(images, f"FORCE INDEX ({index})", "mysql")
+            rows = rows.with_hint(images, f"FORCE INDEX ({index})", "mysql")
         whole = [(true(), self.sort)]
         pieces = whole if self.marker is None else stretches(images, self.sort, self.marker, self.dialect)
         for piece, order in pieces:
-            yield self._first(columns.where(*filters, piece), order)
+            found = self._first(rows.where(*conditions, piece), order)
+            yield found.group_by(*(images.c[key] for key, _ in order)) if joins else found
+
+    def _joined(self) -> Select[Any]:
+        """What matches, by joins. Only what all clues lead to is looked up beside the index, which has no status."""
+        own = images.alias("own")
+        joined: FromClause = images
+        for clue in self.clues:
+            joined = clue.joined(joined)
+        joined = joined.join(own, own.c.id == images.c.id)
+        rows = self._columns().select_from(joined).where(own.c.status != "killed", *matching(self.query))
+        return rows.prefix_with("STRAIGHT_JOIN", dialect="mysql")
 
     def _follow(self, clue: Clue, conditions: list[Condition]) -> Iterator[Select[Any]]:
         """The images that *clue* leads to, if it leads to any."""

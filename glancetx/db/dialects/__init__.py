@@ -13,7 +13,9 @@ from glancetx.db.dialects.expressions import (
     json_row,
     json_rows,
     likes_one_column,
+    merges_unions,
     nulls_are_smallest,
+    prefers_joins,
     unindexed,
 )
 from glancetx.db.dialects.pools import Fault, Pool, Pools
@@ -35,7 +37,9 @@ __all__ = [
     "likes_one_column",
     "lock_schema",
     "make_pools",
+    "merges_unions",
     "nulls_are_smallest",
+    "prefers_joins",
     "reads_what_it_locked",
     "takes_several",
     "unindexed",

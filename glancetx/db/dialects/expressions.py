@@ -23,6 +23,16 @@ def enters_by_rows(dialect: Dialect) -> bool:
     return dialect.name != "mysql"
 
 
+def merges_unions(dialect: Dialect) -> bool:
+    """Whether the parts of a UNION that has an order are read in step, and no further than its limit wants them."""
+    return dialect.name == "sqlite"
+
+
+def prefers_joins(dialect: Dialect) -> bool:
+    """Whether it is much dearer to ask a subquery for each row than to join the table that it asks."""
+    return dialect.name == "mysql"
+
+
 def folds_letters(dialect: Dialect) -> bool:
     """Whether texts that differ in case or accents only are equal in Glance's columns, and their unique keys."""
     return dialect.name == "mysql"

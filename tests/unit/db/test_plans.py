@@ -8,8 +8,8 @@ from itertools import product
 from typing import Any, Final
 
 import pytest_twisted
-from attrs import frozen
-from sqlalchemy import Connection, text
+from attrs import evolve, frozen
+from sqlalchemy import Connection, literal, select, text
 
 from glancetx.db.engine import Engine
 from glancetx.db.filters import complete
@@ -17,6 +17,7 @@ from glancetx.db.pages import filtered_page, plain_page, read_page
 from glancetx.db.pieces import OWNED
 from glancetx.db.prepared import Prepared, prepare_query
 from glancetx.db.rows import read_images
+from glancetx.db.schema import image_tags, images
 from glancetx.db.shares import ALL, Sight
 from glancetx.domain.query import ImageQuery
 from tests.bench.catalogue import US, fill
@@ -168,3 +169,41 @@ async def test_filtered(engine: Engine) -> None:
 
     await engine.interact(fill, MANY)
     await engine.read(check)
+
+
+@pytest_twisted.ensureDeferred
+async def test_twice(engine: Engine) -> None:
+    """A tag that all images have is not followed; who has it twice is listed once, first page and later ones."""
+
+    def check(connection: Connection) -> None:
+        prefer_indexes(connection)
+        for sight, key in product((ADMIN, USER), ("created_at", "size")):
+            plain = ImageQuery(limit=9, sort=sorted_by(key, "desc"))
+            for _ in range(3):
+                tagged = evolve(plain, tags=("all",))
+                page, same = (ids(connection, sight, query) for query in (plain, tagged))
+                assert len(page) == 9
+                assert same == page
+                plain = evolve(plain, marker=page[-1])
+            how = filtered_page(connection, sight, tagged, complete(plain.sort), None, few=True)
+            assert how is not None
+            found = explain(connection, prepare_query(how, connection.dialect), {})
+            walks = [access for access in found if access.index == f"glancetx_visibility_{key}"]
+            assert walks, found
+            assert all(walk.ordered for walk in walks), found
+
+    def tag(connection: Connection) -> None:
+        fill(connection, MANY)
+        tags = image_tags.c
+        for _ in range(2):
+            rows = select(images.c.id, literal("all"), images.c.created_at, images.c.deleted)
+            connection.execute(
+                image_tags.insert().from_select([tags.image_id, tags.value, tags.created_at, tags.deleted], rows)
+            )
+
+    await engine.interact(tag)
+    await engine.read(check)
+
+
+def ids(connection: Connection, sight: Sight, query: ImageQuery) -> list[str]:
+    return [image.id for image in read_images(connection, lambda few: read_page(connection, sight, query, few=few))]
