@@ -27,9 +27,9 @@ SMALL: Final = 32 * 1024  # bytes whose digest takes no longer than a hop
 class Follower:
     """Calls *work* with the bytes, in order and some at a time, in a thread of *threads*.
 
-    Bytes are gathered until a hop is worth while: *hop* of them. There may be many slow transfers, so little of one of
-    them, *small* bytes at most, is worked on where it comes, with what waits since before. What *work* raises comes out
-    of this or the next `observe`, or of `finish`.
+    Bytes are gathered until a hop is worth while: *hop* of them. There may be many slow transfers, so what comes of one
+    does not wait, if *small* is given: so many bytes at most are worked on where they come, with what waits since before,
+    and more in a thread. What *work* raises comes out of this or the next `observe`, or of `finish`.
     """
 
     def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP, small: int = 0) -> None:
@@ -47,10 +47,11 @@ class Follower:
             raise self._error
         self._chunks.append(chunk)
         self._size += len(chunk) + CHUNK_COST
-        if self._slowness.seen(len(chunk)) and self._size <= self._small and self._step is None:
+        slow = self._slowness.seen(len(chunk)) and self._small > 0
+        if self._step is None and slow and self._size <= self._small:
             chunks, self._chunks, self._size = self._chunks, [], 0
             self._work(chunks)
-        elif self._size >= self._hop and self._step is None:
+        elif self._step is None and (slow or self._size >= self._hop):
             self._take_step()
         if self._size < BEHIND or self._caught_up is not None:
             return None

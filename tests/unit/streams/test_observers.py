@@ -194,7 +194,7 @@ def timed_threads(timed: Any) -> Iterator[Threads]:
 
 @pytest_twisted.ensureDeferred
 async def test_little_of_a_slow_transfer_is_not_kept(timed: Timed, timed_threads: Threads) -> None:
-    """It is worked on where it comes, with what waits since before; more of it goes to a thread as ever."""
+    """It is worked on where it comes, with what waits since before; more of it goes to a thread, but not later."""
     seen: list[tuple[int, bool]] = []
 
     def work(chunks: list[bytes]) -> None:
@@ -206,7 +206,7 @@ async def test_little_of_a_slow_transfer_is_not_kept(timed: Timed, timed_threads
         timed.now += seconds
         assert follower.observe(bytes(size)) is None
     await follower.finish()
-    assert seen == [(5, True), (6, True), (fast + 3, False)]
+    assert seen == [(5, True), (6, True), (fast + 1, False), (2, False)]
 
 
 @pytest_twisted.ensureDeferred
