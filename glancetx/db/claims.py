@@ -6,8 +6,7 @@ import os
 import socket
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -102,20 +101,13 @@ class Claims:
         """Say that *process* ends now. Claims it leaves are orphans at once."""
         await self._engine.ensure(_forget, process.id)
 
-    @contextmanager
-    def working_on(self, claim: Claim) -> Iterator[None]:
+    def working_on(self, claim: Claim) -> Working:
         """A block that works on *claim*, which is noted within it; blocks may be nested.
 
         A claim of ours that exists outside of such a block is an orphan: its work has failed, and could not even say
         so; or it was thought not to have been noted.
         """
-        self._under_way[claim.id] += 1
-        try:
-            yield
-        finally:
-            self._under_way[claim.id] -= 1
-            if not self._under_way[claim.id]:
-                del self._under_way[claim.id]
+        return Working(self._under_way, claim.id)
 
     async def take(self, claim: Claim) -> None:
         """Note a claim; its process must be registered and be `working_on` it, or it is an orphan."""
@@ -161,6 +153,23 @@ class Claims:
         now = self._now()
         trusting = now < self._trusting_until or now - self._renewed > self._lease
         return await self._engine.ensure(_orphans, datetime.min if trusting else now, self._here, self._under_way)
+
+
+class Working:
+    """What `Claims.working_on` returns."""
+
+    __slots__ = ("_claim_id", "_under_way")
+
+    def __init__(self, under_way: Counter[str], claim_id: str) -> None:
+        self._under_way, self._claim_id = under_way, claim_id
+
+    def __enter__(self) -> None:
+        self._under_way[self._claim_id] += 1
+
+    def __exit__(self, *outcome: object) -> None:
+        self._under_way[self._claim_id] -= 1
+        if not self._under_way[self._claim_id]:
+            del self._under_way[self._claim_id]
 
 
 def add_claim(connection: Connection, claim: Claim) -> None:

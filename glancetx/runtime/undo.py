@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -14,21 +14,35 @@ T = TypeVar("T")
 _log = Logger()
 
 
-@asynccontextmanager
-async def undone_by(undo: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> AsyncIterator[None]:
-    """If the block raises or is cancelled, await ``undo(*args, **kwargs)``, then let the error go on.
+def undone_by(undo: Callable[..., Awaitable[Any]], *args: Any) -> UndoneBlock:
+    """If the block raises or is cancelled, await ``undo(*args)``, then let the error go on.
 
     An undo which itself fails is logged; the first error is the one the caller sees. An undo that has begun runs to
     its end: whoever cancels meanwhile waits for it.
     """
-    try:
-        yield
-    except BaseException:
+    return UndoneBlock(undo, args)
+
+
+class UndoneBlock:
+    """What `undone_by` returns. No generator: there may be many slow uploads, each in such blocks for all its time."""
+
+    __slots__ = ("_args", "_undo")
+
+    def __init__(self, undo: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
+        self._undo, self._args = undo, args
+
+    async def __aenter__(self) -> None:
+        """Nothing to do yet."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
         try:
-            await Shielded(undo(*args, **kwargs))
+            await Shielded(self._undo(*self._args))
         except Exception:
-            _log.failure("undoing with {undo} failed", undo=getattr(undo, "__qualname__", undo))
-        raise
+            _log.failure("undoing with {undo} failed", undo=getattr(self._undo, "__qualname__", self._undo))
 
 
 class Shielded(Deferred[T]):

@@ -28,8 +28,8 @@ class Follower:
     """Calls *work* with the bytes, in order and some at a time, in a thread of *threads*.
 
     Bytes are gathered until a hop is worth while: *hop* of them. There may be many slow transfers, so what comes of one
-    does not wait, if *small* is given: so many bytes at most are worked on where they come, with what waits since before,
-    and more in a thread. What *work* raises comes out of this or the next `observe`, or of `finish`.
+    does not wait, if *small* is given: as many bytes, with what waits since before, are worked on where they come, and
+    more in a thread. What *work* raises comes out of this or the next `observe`, or of `finish`.
     """
 
     def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP, small: int = 0) -> None:

@@ -7,12 +7,12 @@ are gone on with, which is told in `glancetx.imports.runner`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
 
 from twisted.logger import Logger
 
-from glancetx.db.claims import Claims
+from glancetx.db.claims import Claims, Working
 from glancetx.db.images import Images
 from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCRUB, STAGE, STRAY, UPLOAD, Claim
 from glancetx.domain.context import service_context
@@ -20,7 +20,7 @@ from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, 
 from glancetx.domain.image import Image, Location
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
-from glancetx.runtime.undo import undone_by
+from glancetx.runtime.undo import UndoneBlock
 from glancetx.stores.registry import Stores
 from glancetx.transfer.staging import StagingArea
 
@@ -49,12 +49,9 @@ class Recovery:
         self._resume, self._resume_location = resume, resume_location
         self._log = Logger()
 
-    @asynccontextmanager
-    async def undoing(self, claim: Claim) -> AsyncIterator[None]:
+    def undoing(self, claim: Claim) -> Undoing:
         """A block that works on *claim*, and notes it; if it raises or is cancelled, `give_up` it."""
-        with self._claims.working_on(claim):
-            async with undone_by(self.give_up, claim):
-                yield
+        return Undoing(self.give_up, claim, self._claims.working_on(claim))
 
     async def give_up(self, claim: Claim) -> bool:
         """Undo an upload or a staging that ended early; does nothing if the image was published after all.
@@ -155,3 +152,24 @@ class Recovery:
                 await store.delete(location.url)
         except (DataNotFound, UnknownStore) as gone:
             self._log.warn("image {image}: no data to delete ({why})", image=image_id, why=type(gone).__name__)
+
+
+class Undoing(UndoneBlock):
+    """What `Recovery.undoing` returns: the claim is worked on until what is to be undone has been."""
+
+    __slots__ = ("_working",)
+
+    def __init__(self, give_up: Callable[[Claim], Awaitable[bool]], claim: Claim, working: Working) -> None:
+        super().__init__(give_up, (claim,))
+        self._working = working
+
+    async def __aenter__(self) -> None:
+        self._working.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            self._working.__exit__()

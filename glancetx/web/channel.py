@@ -53,6 +53,27 @@ class ImageChannel(HTTPChannel):
     Reading from the client stops when nobody wants what it sends, so that it is TCP which holds the client back.
     """
 
+    __slots__ = (  # with more than 30 attributes in its dictionary an instance has a dictionary of 1.5 KiB
+        "_advancing",
+        "_body",
+        "_checked",
+        "_client_waits",
+        "_framing",
+        "_head_since",
+        "_lost",
+        "_moved",
+        "_out",
+        "_pace",
+        "_phase",
+        "_quiet_since",
+        "_reactor",
+        "_reading",
+        "_received",
+        "_settings",
+        "_skipped",
+        "_timer",
+        "_timers",
+    )
     transport: Any
 
     def __init__(self, site: Site, settings: HttpSettings, reactor: Any, timers: Timers) -> None:

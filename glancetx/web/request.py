@@ -57,14 +57,30 @@ class ImageRequest(Request):
     before the body was read ends the connection, unless what is left of the body is small.
     """
 
+    __slots__ = (  # with more than 30 attributes in its dictionary an instance has a dictionary of 1.5 KiB
+        "_answered",
+        "_arriving",
+        "_connection",
+        "_plain",
+        "_spooled_for",
+        "aborted",
+        "body",
+        "glancetx_began",
+        "glancetx_believing",
+        "glancetx_caller",
+        "glancetx_gzip",
+        "glancetx_mount",
+        "has_body",
+    )
     body: IBodyProducer
-    has_body = False
-    aborted = False
-    _arriving: Body | None = None
-    _connection: Connection | None = None
-    _plain: PlainConnection | None = None
-    _answered = False
-    _spooled_for: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.has_body = self.aborted = self._answered = False
+        self._arriving: Body | None = None
+        self._connection: Connection | None = None
+        self._plain: PlainConnection | None = None
+        self._spooled_for: Any = None
 
     # What channels call.
 
