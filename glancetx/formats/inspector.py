@@ -57,6 +57,8 @@ class Inspector:
             if not self.settled:
                 for piece in self._pieces.cut(chunk):
                     self._show(piece)
+        if self.settled:
+            self._pieces = _Pieces()  # what is left of the last chunk makes no difference either
 
     @property
     def settled(self) -> bool:

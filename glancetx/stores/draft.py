@@ -34,11 +34,20 @@ class Draft:
     """
 
     def __init__(self, folder: Path, image_id: str, attempt: str, file_perm: int = 0, holes: int = 0) -> None:
-        self.final = folder / image_id
-        self._folder, self._attempt, self._file_perm, self._holes = folder, attempt, file_perm, holes
-        self._part = folder / f".{image_id}.{attempt}.part"
+        self._folder, self._image_id, self._attempt = folder, image_id, attempt
+        self._file_perm, self._holes = file_perm, holes
         self._descriptor = -1
         self._written = self._flushed = 0
+
+    # Made when they are needed: as long as an upload lasts, two Paths would take 0.8 KiB.
+
+    @property
+    def final(self) -> Path:
+        return self._folder / self._image_id
+
+    @property
+    def _part(self) -> Path:
+        return self._folder / f".{self._image_id}.{self._attempt}.part"
 
     def create(self) -> None:
         """:raises Conflict: if the image has data already."""

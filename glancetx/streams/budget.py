@@ -27,9 +27,10 @@ class Budget:
         return not share.held or self.held + size <= self.most
 
     async def wait(self, share: Share, size: int) -> None:
-        entry = (share, size, Deferred[None](lambda _: self._waiting.remove(entry)))
+        turn: Deferred[None] = Deferred(lambda _: self._waiting.remove(entry))
+        entry = (share, size, turn)
         self._waiting.append(entry)
-        await entry[2]
+        await turn
 
     def changed(self) -> None:
         """Something was given back."""

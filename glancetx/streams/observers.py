@@ -32,9 +32,23 @@ class Follower:
     more in a thread. What *work* raises comes out of this or the next `observe`, or of `finish`.
     """
 
+    __slots__ = (
+        "_caught_up",
+        "_chunks",
+        "_error",
+        "_finished",
+        "_hop",
+        "_size",
+        "_slowness",
+        "_small",
+        "_step",
+        "_threads",
+        "_work",
+    )
+
     def __init__(self, threads: Threads, work: Callable[[list[bytes]], None], hop: int = HOP, small: int = 0) -> None:
         self._threads, self._work, self._hop, self._small = threads, work, hop, small
-        self._slowness = Slowness(threads.seconds)
+        self._slowness = Slowness(threads.seconds) if small else None
         self._chunks: list[bytes] = []
         self._size = 0
         self._step: Deferred[None] | None = None  # the call under way
@@ -47,7 +61,7 @@ class Follower:
             raise self._error
         self._chunks.append(chunk)
         self._size += len(chunk) + CHUNK_COST
-        slow = self._slowness.seen(len(chunk)) and self._small > 0
+        slow = self._slowness is not None and self._slowness.seen(len(chunk))
         if self._step is None and slow and self._size <= self._small:
             chunks, self._chunks, self._size = self._chunks, [], 0
             self._work(chunks)

@@ -16,6 +16,8 @@ BURST: Final = 64 * 1024
 class Slowness:
     """Looks at one transfer. *seconds* is the clock."""
 
+    __slots__ = ("_came", "_seconds", "_since", "_slow")
+
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._since = 0.0

@@ -31,7 +31,7 @@ class Tap:
         self._asked = self._paused = False  # the consumer wants a pause; the source was told to pause
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        done = self._done = Deferred(lambda _: self.stopProducing())
+        done = self._done = Deferred(self._cancelled)
         self._consumer = consumer
         self._source_active = True
         self._source.startProducing(self).addCallbacks(self._source_ended, self._source_failed)
@@ -53,6 +53,9 @@ class Tap:
             self._source.stopProducing()
         if self._finishing is not None:
             self._finishing.cancel()
+
+    def _cancelled(self, _: Deferred[None]) -> None:
+        self.stopProducing()
 
     def write(self, data: bytes) -> None:
         if self._done is None or self._consumer is None:

@@ -103,7 +103,7 @@ class Uploads:
         self._policy.check_image("upload_image", context, image)
         if image.status == SAVING:
             raise StatusConflict(image_id, QUEUED, image.status)
-        saving = image.to(SAVING)
+        image = image.to(SAVING)
         stores = self._stores.acting_for(image.owner, context.token)
         store = stores.default if store_name is None else stores.get(store_name)
         source = body if size is None else Announced(body, size)
@@ -116,11 +116,11 @@ class Uploads:
             owner=image.owner,
             reserved=known_length(source) or 0,
         )
-        checks = await self._checks(context, saving, expected)
+        checks = await self._checks(context, image, expected)
         async with self._recovery.undoing(claim):
-            saving, source = await self._begin(saving, claim, source)
+            image, source = await self._begin(image, claim, source)
             reach("upload.saving")
-            active = await self._move(saving, source, store, claim, checks)
+            active = await self._move(image, source, store, claim, checks)
         reach("upload.active")
         await self._readers.try_to_tell(active, context.token)
         return active

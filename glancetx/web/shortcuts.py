@@ -58,22 +58,29 @@ class Shortcuts:
 
 def follow(request: Any, answering: Deferred[None]) -> None:
     """Finish *request* when it is answered, as Klein does; whoever answers is cancelled if the client goes away."""
-    over: list[bool] = []
+    following = _Following(request, answering)
+    request.notifyFinish().addBoth(following.ended)
+    answering.addCallbacks(following.answered, following.failed)
 
-    def end(outcome: Any) -> None:
-        over.append(True)
+
+class _Following:
+    __slots__ = ("_answering", "_over", "_request")
+
+    def __init__(self, request: Any, answering: Deferred[None]) -> None:
+        self._request, self._answering = request, answering
+        self._over = False
+
+    def ended(self, outcome: Any) -> None:
+        self._over = True
         if isinstance(outcome, Failure):
-            answering.cancel()
+            self._answering.cancel()
 
-    def answered(_: None) -> None:
-        if not over:
-            request.finish()
+    def answered(self, _: None) -> None:
+        if not self._over:
+            self._request.finish()
 
-    def failed(failure: Failure) -> None:
-        if not over:
-            request.processingFailed(failure)
+    def failed(self, failure: Failure) -> None:
+        if not self._over:
+            self._request.processingFailed(failure)
         elif not failure.check(CancelledError):
             _log.failure("a request that is over already", failure)
-
-    request.notifyFinish().addBoth(end)
-    answering.addCallbacks(answered, failed)

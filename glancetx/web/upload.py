@@ -98,7 +98,7 @@ class Body:
             self._state = "ended"
             return succeed(None)
         self._state, self._consumer = "started", consumer
-        done = self._done = Deferred[None](lambda _: self.stopProducing())
+        done = self._done = Deferred(self._cancelled)
         if not self.complete:
             self._wire.body_wanted()
         self._deliver()
@@ -122,6 +122,9 @@ class Body:
         if self._state in ("new", "started"):
             self._let_go("stopped")
             self._wire.body_unwanted()
+
+    def _cancelled(self, _: Deferred[None]) -> None:
+        self.stopProducing()
 
     # What the connection calls.
 
