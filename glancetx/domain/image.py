@@ -82,4 +82,5 @@ class Image:
         """:raises Invalid: if container or disk format is missing."""
         missing = [n for n in ("disk_format", "container_format") if getattr(self, n) is None]
         if missing:
-            raise Invalid(f"Properties {', '.join(missing)} must be set prior to saving data.")
+            what = "Property" if len(missing) == 1 else "Properties"
+            raise Invalid(f"{what} {', '.join(missing)} must be set prior to saving data.")

@@ -55,6 +55,8 @@ READ_ONLY_ON_CREATE: Final = frozenset(
         "stores",
     ]
 )
+LINKS: Final = frozenset({"direct_url", "self", "file", "schema", "stores"})
+"""Those of them that are refused whatever their value is; the others must have a valid one to be refused by name."""
 READ_ONLY: Final = (READ_ONLY_ON_CREATE - {"stores"}) | {"id", "os_hash_algo", "os_hash_value"}
 RESERVED_ON_CREATE: Final = frozenset({"location", "locations", "deleted", "deleted_at"})
 RESERVED: Final = frozenset({"location", "deleted", "deleted_at"})
@@ -111,8 +113,10 @@ class Catalog:
 
         :raises Invalid, Forbidden, LimitExceeded, ImageExists: as A-030 lists them.
         """
+        check_names(LINKS & values.keys(), LINKS, frozenset())
         self._schema.check(values)
         check_names(values, READ_ONLY_ON_CREATE, RESERVED_ON_CREATE, AttributeForbidden)
+        check_id(values.get("id"))
         image = apply_values(Image(id=values.get("id") or str(uuid.uuid4()), owner=context.project_id), values)
         self._properties.check_new(context, image.properties)
         self._policy.check_create(context, image.owner, values.get("visibility", "private"))
@@ -290,6 +294,12 @@ def check_attribute_change(image: Image, change: Change) -> None:
         raise Forbidden(f"Attribute {name} can be only replaced for a queued image.")
 
 
+def check_id(image_id: str | None) -> None:
+    """:raises Invalid: for a line's end, which the schema lets pass behind an id."""
+    if image_id is not None and image_id.endswith("\n"):
+        raise Invalid("An image id has no line's end.")
+
+
 def check_text(name: str, value: Any) -> None:
     """:raises Invalid: if a text cannot be kept by every database (A-016), or by JSON."""
     if is_wide(name):
@@ -302,7 +312,7 @@ def check_text(name: str, value: Any) -> None:
         raise Invalid(f"{name.capitalize()} can't contain a NUL character.")
 
 
-def check_number(name: str, value: int) -> None:
+def check_number(name: str, value: float) -> None:
     """:raises Invalid: if min_disk or min_ram is out of range."""
     if value < 0:
         raise Invalid(f"Invalid value '{value}' for parameter '{name}': Cannot be a negative value")
@@ -318,7 +328,8 @@ def apply_values(image: Image, values: Mapping[str, Any]) -> Image:
         check_text(name, value)
         if name in ("min_disk", "min_ram"):
             check_number(name, value)
-        if name == "tags":
+            attributes[name] = int(value)  # 5.0 is an integer too, for JSON schemas
+        elif name == "tags":
             attributes["tags"] = tuple(dict.fromkeys(value))
         elif name in ATTRIBUTES:
             attributes[name] = value

@@ -28,6 +28,7 @@ from glancetx.domain.errors import (
 )
 from glancetx.domain.image import Image, Location
 from glancetx.domain.status import ACTIVE, QUEUED
+from glancetx.domain.text import has_wide
 from glancetx.operations.showing import Showing
 from glancetx.stores.registry import Stores
 
@@ -164,7 +165,7 @@ class Locations:
         """*image* with one location more; the first one makes it active."""
         url = value["url"]
         store, size = await self.look_up(url)
-        location = Location(url=url, metadata={**value["metadata"], **store})
+        location = Location(url=url, metadata={**_storable(value["metadata"]), **store})
         if any((other.url, other.metadata) == (url, location.metadata) for other in image.locations):
             raise Invalid(f"The location {url} already exists")
         places = [*image.locations[:place], location, *image.locations[place:]]
@@ -252,4 +253,11 @@ def is_hash(text: str, algorithm: str) -> bool:
 def _noted(location: Location, metadata: Mapping[str, Any]) -> Location:
     """*location* with other metadata; which store it is in stays."""
     store = {name: value for name, value in location.metadata.items() if name == "store"}
-    return evolve(location, metadata={**metadata, **store})
+    return evolve(location, metadata={**_storable(metadata), **store})
+
+
+def _storable(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """:raises Invalid: if not every database can keep *metadata* (A-016)."""
+    if has_wide(metadata):
+        raise Invalid("Metadata of locations can't contain 4 byte unicode characters.")
+    return metadata

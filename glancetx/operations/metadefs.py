@@ -10,7 +10,7 @@ from attrs import evolve
 from glancetx.access.policy import Policy
 from glancetx.db.metadefs import Listed, Namespaces
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import Forbidden, NamespaceNotFound
+from glancetx.domain.errors import Forbidden, NamespaceNotFound, NotFound
 from glancetx.domain.metadef import PUBLIC, Contents, MetadefQuery, Namespace
 from glancetx.notifications.metadef_events import MetadefEvents
 from glancetx.operations.metadef_documents import (
@@ -74,9 +74,19 @@ class NamespaceDoor:
         return self._policy.allows(rule, context, namespace_target(namespace))
 
     def check_any(self, context: RequestContext, *rules: str) -> None:
-        """For what concerns no namespace in particular. :raises Forbidden: by policy."""
+        """For what concerns no namespace in particular.
+
+        :raises Forbidden: by policy. :raises NotFound: who may not even see namespaces is told of nothing (A-013).
+        """
         for rule in rules:
-            self._policy.check(rule, context, own_target(context))
+            if not self._policy.allows(rule, context, own_target(context)):
+                raise self.refusal(context, rule)
+
+    def refusal(self, context: RequestContext, rule: str) -> Forbidden | NotFound:
+        """What a caller is told who may not do what *rule* says to no namespace in particular."""
+        if self._policy.allows("get_metadef_namespace", context, own_target(context)):
+            return Forbidden(f"You are not authorized to complete {rule} action.")
+        return NotFound("The resource could not be found.")
 
 
 def namespace_target(namespace: Namespace) -> dict[str, Any]:
@@ -169,4 +179,4 @@ class Metadefs:
     def _check_proposed(self, context: RequestContext, namespace: Namespace, *rules: str) -> None:
         for rule in rules:
             if not self._door.allows(rule, context, namespace):
-                raise Forbidden(f"You are not authorized to complete {rule} action.")
+                raise self._door.refusal(context, rule)

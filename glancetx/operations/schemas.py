@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from jsonschema import Draft4Validator, Draft202012Validator
+from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
 
 from glancetx.config.image_properties import FILE_NAME
@@ -119,7 +119,7 @@ def image_schema(settings: ImagesSettings) -> dict[str, Any]:
         raise ConfigurationError(f"{FILE_NAME}: {', '.join(taken)} cannot be custom properties")
     document = {"name": "image", "properties": base | custom, "additionalProperties": {"type": "string"}}
     try:
-        Draft4Validator.check_schema(document)
+        Draft202012Validator.check_schema(document)
     except SchemaError as error:
         raise ConfigurationError(f"{FILE_NAME}: {error.message}") from error
     required = {"required": list(settings.custom.required)} if settings.custom.required else {}
@@ -254,7 +254,7 @@ class TaskSchema:
     """Checks what clients send of a task."""
 
     def __init__(self) -> None:
-        self._validator = Draft4Validator(task_schema() | {"additionalProperties": False})
+        self._validator = Draft202012Validator(task_schema() | {"additionalProperties": False})
 
     def check(self, values: Mapping[str, Any]) -> None:
         """:raises Invalid: with the first offence."""
@@ -270,8 +270,8 @@ class ImageSchema:
         self.document = image_schema(settings)
         self.collection = images_schema(self.document)
         self.attributes = frozenset(self.document["properties"])
-        self._whole = Draft4Validator(self.document)
-        self._part = Draft4Validator({name: part for name, part in self.document.items() if name != "required"})
+        self._whole = Draft202012Validator(self.document)
+        self._part = Draft202012Validator({name: part for name, part in self.document.items() if name != "required"})
         self._custom = frozenset(settings.custom.schemas)
 
     def check(self, values: Mapping[str, Any]) -> None:
@@ -282,7 +282,7 @@ class ImageSchema:
         """Check some attributes, without asking for those that are required. :raises Invalid: as `check`."""
         self._check(self._part, values)
 
-    def _check(self, validator: Draft4Validator, values: Mapping[str, Any]) -> None:
+    def _check(self, validator: Draft202012Validator, values: Mapping[str, Any]) -> None:
         error = best_match(validator.iter_errors(dict(values)))
         if error is not None:
             raise Invalid(f"Provided object does not match schema 'image': {error}")

@@ -16,8 +16,10 @@ from twisted.internet.defer import CancelledError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from glancetx.domain import errors
+from glancetx.web.accept import HTML, JSON, liked_best
 
 TITLES: Final = {416: "Request Range Not Satisfiable", 413: "Request Entity Too Large"}
+USUAL_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 BREAK: Final = "<br /><br />\n"
 
 
@@ -42,16 +44,17 @@ class Problem:
     def body(self, accept: str) -> tuple[str, bytes]:
         """Content type and body for a client which accepts *accept*."""
         line = f"{self.status} {self.title}"
-        if "text/html" in accept or "*/*" in accept:
+        shape = liked_best(accept)
+        if shape == HTML:
             text = BREAK.join(html.escape(part) for part in self.text.split(BREAK))
             page = (
                 f"<html>\n <head>\n  <title>{line}</title>\n </head>\n <body>\n  <h1>{line}</h1>\n"
                 f"  {text}\n </body>\n</html>"
             )
             return "text/html; charset=UTF-8", page.encode()
-        if "application/json" in accept:
+        if shape == JSON:
             document = {"message": self.text, "code": line, "title": self.title}
-            return "application/json", json.dumps(document).encode()
+            return JSON, json.dumps(document).encode()
         text = self.text.replace("\n", " ").replace("<br />", "\n")
         return "text/plain; charset=UTF-8", f"{line}\n\n{text}".encode()
 
@@ -153,7 +156,7 @@ def problem_of(error: BaseException, method: str) -> Problem | None:
     if isinstance(error, MethodNotAllowed):
         return _method_not_allowed(method, error.valid_methods or ())
     if isinstance(error, NotFound):
-        return Problem(404, "The resource could not be found.")
+        return _nothing_there(method)
     if isinstance(error, HTTPException):
         return Problem(error.code or 500, str(error.description or ""))
     if isinstance(error, CancelledError):
@@ -165,6 +168,14 @@ def _method_not_allowed(method: str, allowed: object) -> Problem:
     names = ", ".join(sorted(set(allowed)))  # type: ignore[call-overload]
     text = f"The method {method} is not allowed for this resource. {BREAK}"
     return Problem(405, "", headers=(("Allow", names),), raw_text=text)
+
+
+def _nothing_there(method: str) -> Problem:
+    """Where there is nothing, methods that nobody has are not even looked for (A-007)."""
+    if method in USUAL_METHODS:
+        return Problem(404, "The resource could not be found.")
+    text = f"\nThe request method {method} is not implemented for this server. {BREAK}"
+    return Problem(501, "", raw_text=text)
 
 
 INTERNAL: Final = Problem(500, "The server has either erred or is incapable of performing the requested operation.")

@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from glancetx.config.settings import HttpSettings
 from glancetx.domain.access_rules import any_allows
@@ -42,6 +42,8 @@ from glancetx.web.shortcuts import Shortcuts
 to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 READING: Final = (b"GET", b"HEAD")
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_.:-]+")
+_ONLY_SHOWN: Final = re.compile(r"/v2/(info/usage|images/[^/]+/tasks)")
+"""Where another method than GET finds nothing, rather than being the wrong one (A-007)."""
 
 
 @frozen(kw_only=True)
@@ -143,6 +145,7 @@ class Router:
         self._max_request_id = max_request_id
         self._log = Logger()
         self._app, self._shortcuts = Klein(), Shortcuts()
+        self._verbs: dict[str, set[str]] = {}  # of each path
         self._app.url_map.merge_slashes = False  # or ``//v2`` would be answered by a redirection
         unrouted: Any = self._unrouted
         self._app.handle_errors(NotFound, MethodNotAllowed)(unrouted)
@@ -161,6 +164,7 @@ class Router:
             return self._requests.run(self._measure(mark.path, request, self._answer(request, method, mark, parts)))
 
         verbs = ["GET", "HEAD"] if mark.method == "GET" else mark.method.split()
+        self._verbs.setdefault(mark.path, set()).update(verbs)
         endpoint.__name__ = f"{mark.method} {mark.path}"
         self._app.route(mark.path, methods=verbs, endpoint=endpoint.__name__, strict_slashes=True)(endpoint)
         self._shortcuts.add(verbs, mark.path, endpoint)
@@ -188,6 +192,8 @@ class Router:
             context = await self._identify(request, request_id, mark.public)
             answered: Any = request
             answered.glancetx_caller = context
+            if request.method.decode() not in self._verbs[mark.path]:
+                raise _misused(request, MethodNotAllowed(self._verbs[mark.path]))  # Klein has not seen small letters
             if not mark.body and has_body(request):
                 raise Invalid("A body is not expected with this request.")
             answer = await method(Call(context=context, request=request, limits=self.settings), **parts)
@@ -241,7 +247,7 @@ class Router:
             self._fail(request, error)
         else:
             if answer is None:
-                self._fail(request, cast(BaseException, failure.value))
+                self._fail(request, _misused(request, cast(HTTPException, failure.value)))
             else:
                 write_answer(request, answer)
 
@@ -263,6 +269,12 @@ class Router:
             abort(request)
         else:
             write_problem(request, problem)
+
+
+def _misused(request: Request, error: HTTPException) -> HTTPException:
+    """What to say where no route fits, or not by its method."""
+    shown = isinstance(error, MethodNotAllowed) and _ONLY_SHOWN.fullmatch(_named(request)[1])
+    return NotFound() if shown else error
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -34,12 +34,12 @@ class ActionsRoom:
     def __init__(self, activation: Activation) -> None:
         self._activation = activation
 
-    @route("POST", "/v2/images/<image_id>/actions/deactivate", missing=MISSING)
+    @route("POST", "/v2/images/<image_id>/actions/deactivate")
     async def deactivate(self, call: Call, image_id: str) -> Answer:
         await self._activation.deactivate(call.context, image_id)
         return Answer(status=204)
 
-    @route("POST", "/v2/images/<image_id>/actions/reactivate", missing=MISSING)
+    @route("POST", "/v2/images/<image_id>/actions/reactivate")
     async def reactivate(self, call: Call, image_id: str) -> Answer:
         await self._activation.reactivate(call.context, image_id)
         return Answer(status=204)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from glancetx.domain.errors import NotFound
 from glancetx.domain.limits import MIB, Limits, Usage
 from glancetx.operations.usage import Consumption
 from glancetx.web.routing import Answer, Call, route
@@ -20,11 +19,6 @@ class UsageRoom:
     async def usage(self, call: Call) -> Answer:
         found = await self._consumption.of(call.context)
         return Answer(document={"usage": {} if found is None else usage_document(*found)})
-
-    @route("POST PUT PATCH DELETE", "/v2/info/usage", body=True)
-    async def nothing(self, call: Call) -> Answer:
-        """Not 405: it is said to be no resource (A-007)."""
-        raise NotFound("The resource could not be found.")
 
 
 def usage_document(usage: Usage, limits: Limits) -> dict[str, Any]:

@@ -182,7 +182,8 @@ class Side:
             "X-Roles": ROLES.get(step.caller, "member,reader"),
         }
         kinds = {"Content-Type": PATCH} if step.method == "PATCH" else {}
-        length = {} if body is None else {"Content-Length": str(len(body))}
+        chunked = "Transfer-Encoding" in step.headers
+        length = {} if body is None or chunked else {"Content-Length": str(len(body))}
         return {"Accept": JSON, **identity, **kinds, **length, **step.headers}
 
     def _body(self, step: Ask) -> bytes | None:

@@ -22,7 +22,7 @@ from glancetx.config.image_properties import FILE_NAME, USUAL
 from glancetx.config.loading import load_settings
 from glancetx.web.site import ImageSite
 from tests.integration.replaying import Ask, Side, report
-from tests.integration.scripts import adding, caching, discovery, edge, limits, locations, protections
+from tests.integration.scripts import adding, caching, discovery, edge, limits, locations, protections, rows
 from tests.integration.scripts.imports import FETCHING, IMPORTS
 from tests.integration.scripts.lists import LISTS
 from tests.integration.scripts.records import RECORDS
@@ -264,4 +264,11 @@ async def test_compressed(play: Play) -> None:
 async def test_health(play: Play, files: Mapping[str, str]) -> None:
     """What load balancers ask, of a service that is well and of one that is disabled."""
     found = await play(edge.HEALTH, files=files)
+    assert not found, told(found)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rows(play: Play) -> None:
+    """What rows of the contract say between the lines."""
+    found = await play(rows.ROWS, more="enabled_import_methods = [glance-direct]")
     assert not found, told(found)

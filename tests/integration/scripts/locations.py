@@ -39,6 +39,7 @@ PATCHING = [
     patch(1, replace("/locations", [])),
     patch(1, replace("/locations", [stored(1)])),
     patch(1, replace("/locations", [stored(1, note="x")])),
+    patch(1, replace("/locations", [stored(1, note="\U0001f600")]), differs={"message": "in other words"}),
     show(1),
     patch(1, replace("/locations", [stored(1), stored(1)]), differs=SECRET),
     patch(1, replace("/locations", [place(NOWHERE)]), differs=SECRET),
