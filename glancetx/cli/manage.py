@@ -5,6 +5,7 @@ The database commands are named, and exit, as those of glance-manage (contract r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import copy
 from functools import wraps
@@ -25,7 +26,7 @@ from glancetx.cli.metadefs import (
 from glancetx.cli.purge import purge, purge_images_table
 from glancetx.cli.strays import strays
 from glancetx.cli.work import run
-from glancetx.config.loading import load_settings
+from glancetx.config.loading import find_tool_files, load_settings
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
 from glancetx.db.migrations import Need, look, mark, prepare
@@ -44,15 +45,19 @@ ADVICE: Final = {
 
 
 @click.group()
+@click.version_option(package_name="glancetx", message="%(version)s")
 @click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
 @click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
 @click.pass_context
 def main(context: click.Context, files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Manage a glancetx image service.
 
-    Without --config-file and --config-dir, the files are looked for where the service itself looks.
+    Without --config-file and --config-dir, glance-api.conf and glance-manage.conf are looked for in
+    $OS_GLANCE_CONFIG_DIR, or else in ~/.glance, ~, /etc/glance and /etc.
     """
-    context.obj = lambda: load_settings(files, folders)
+    context.obj = lambda: load_settings(
+        files or ([] if folders else find_tool_files(os.environ, "glance-manage")), folders
+    )
 
 
 @main.group()
@@ -83,7 +88,11 @@ def _check_version(context: click.Context, parameter: click.Parameter, value: st
         )
 
 
-version_option = click.option("--version", callback=_check_version, expose_value=False, help="heads; nothing else.")
+def version_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The revision, as an option or, as scripts for glance-manage have it, as an argument."""
+    asked = {"callback": _check_version, "expose_value": False}
+    option = click.option("--version", help="heads; nothing else.", **asked)  # type: ignore[arg-type]
+    return click.argument("revision", required=False, **asked)(option(command))  # type: ignore[arg-type]
 
 
 @db.command()

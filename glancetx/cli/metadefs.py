@@ -50,11 +50,19 @@ def load_metadefs(context: click.Context, path: Path | None, merge: bool, prefer
     _load(_settings(context), path, _manner(merge, prefer_new, overwrite))
 
 
+class Word(click.types.BoolParamType):
+    """True by the name of an option as well, which stands in its place in the old command."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        named = value in ("merge", "prefer_new", "overwrite")
+        return True if named else super().convert(value, parameter, context)
+
+
 @click.command("db_load_metadefs", hidden=True)
 @click.argument("path", type=FOLDER, required=False)
-@click.argument("merge", type=bool, default=False)
-@click.argument("prefer_new", type=bool, default=False)
-@click.argument("overwrite", type=bool, default=False)
+@click.argument("merge", type=Word(), default=False)
+@click.argument("prefer_new", type=Word(), default=False)
+@click.argument("overwrite", type=Word(), default=False)
 @click.pass_context
 def old_load_metadefs(
     context: click.Context, path: Path | None, merge: bool, prefer_new: bool, overwrite: bool

@@ -20,12 +20,27 @@ from glancetx.domain.image import utc_now
 DAY = 86400
 
 
+def _check_age(context: click.Context, parameter: click.Parameter, days: int) -> int:
+    if days < 0:
+        raise click.ClickException("Must supply a non-negative value for age.")
+    if days >= time.time() // DAY:
+        raise click.ClickException("Maximal age is count of days since epoch.")
+    return days
+
+
+def _check_rows(context: click.Context, parameter: click.Parameter, rows: int) -> int:
+    if rows < -1:
+        raise click.ClickException("Minimal rows limit is -1.")
+    return rows
+
+
 def _options(age: int) -> Callable[[Any], Any]:
     def add(command: Any) -> Any:
         command = click.option(
             "--max_rows",
             "--max-rows",
-            type=click.IntRange(min=-1),
+            type=int,
+            callback=_check_rows,
             default=100,
             show_default=True,
             help="How many rows to remove of each table, the oldest first; -1: all.",
@@ -33,7 +48,8 @@ def _options(age: int) -> Callable[[Any], Any]:
         return click.option(
             "--age_in_days",
             "--age-in-days",
-            type=click.IntRange(min=0),
+            type=int,
+            callback=_check_age,
             default=age,
             show_default=True,
             help="What was deleted so many days ago, or earlier.",
@@ -50,7 +66,7 @@ def purge(context: click.Context, age_in_days: int, max_rows: int) -> None:
 
     Rows that live again stay, and locations whose data waits for the scrubber.
     """
-    before = utc_now() - _age(age_in_days)
+    before = utc_now() - timedelta(days=age_in_days)
     _run(context, of_children(before), max_rows)
 
 
@@ -62,16 +78,10 @@ def purge_images_table(context: click.Context, age_in_days: int, max_rows: int) 
 
     Their ids can be used again then (OSSN-0075), so this is a command of its own. First run `db purge`.
     """
-    before = utc_now() - _age(age_in_days)
+    before = utc_now() - timedelta(days=age_in_days)
     database = _run(context, [of_images(before)], max_rows)
     if held := _transact(database, count_held, before):
         click.echo(f"{held:,} images stay: something of them is left; run `glancetx-manage db purge` first.")
-
-
-def _age(days: int) -> timedelta:
-    if days >= time.time() // DAY:
-        raise click.UsageError("Maximal age is count of days since epoch.")
-    return timedelta(days=days)
 
 
 def _run(context: click.Context, purges: Iterable[Purge], max_rows: int) -> DatabaseSettings:

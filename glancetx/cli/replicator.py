@@ -6,6 +6,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +77,23 @@ class Sides:
             await pool.stop()
 
 
-@click.group()
+class AnyOrder(click.Group):
+    """The options of all commands may stand behind the command as well, as glance-replicator's do."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        options = {name: each for each in self.params if isinstance(each, click.Option) for name in each.opts}
+        first: list[str] = []
+        rest: list[str] = []
+        words = iter(args)
+        for word in words:
+            option = options.get(word.partition("=")[0])
+            (rest if option is None else first).append(word)
+            if option is not None and not option.is_flag and "=" not in word:
+                first.extend(islice(words, 1))
+        return super().parse_args(context, first + rest)
+
+
+@click.group(cls=AnyOrder)
 @click.option("-t", "--token", envvar=TOKEN, help=f"Token for both sides; or in ${TOKEN}.")
 @click.option("--source-token", "--sourcetoken", envvar=f"{TOKEN}_SOURCE", help="Token for the side images come from.")
 @click.option("--target-token", "--targettoken", envvar=f"{TOKEN}_TARGET", help="Token for the side they go to.")
@@ -87,6 +104,7 @@ class Sides:
 @click.option("-c", "--chunksize", type=int, help="Accepted for scripts written for glance-replicator.")
 @click.option("--cacert", type=click.Path(path_type=Path, exists=True), help="Authorities that both sides' TLS is by.")
 @click.option("--insecure", is_flag=True, help="Do not verify TLS certificates.")
+@click.version_option(package_name="glancetx", message="%(version)s")
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
     """Copy images between image services, or to a folder and back.

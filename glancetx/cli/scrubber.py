@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from glancetx.cli.work import shown, with_service
-from glancetx.config.loading import find_config_files, load_settings
+from glancetx.config.loading import find_tool_files, load_settings
 from glancetx.db.engine import transact
 from glancetx.db.scrub import restore as restore_image
 from glancetx.domain.errors import ConfigurationError, Conflict, DatabaseUnavailable, ImageNotFound
@@ -22,23 +22,27 @@ from glancetx.domain.errors import ConfigurationError, Conflict, DatabaseUnavail
 if TYPE_CHECKING:
     from glancetx.app import ImageService
 
-OWN_FILE = "glance-scrubber.conf"
-
 
 @click.command()
+@click.version_option(package_name="glancetx", message="%(version)s")
 @click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
 @click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
-@click.option("--daemon", is_flag=True, help="Go on, with a run every wakeup_time seconds.")
+@click.option("-D", "--daemon/--nodaemon", default=None, help="Go on, with a run every wakeup_time seconds.")
 @click.option("--wakeup_time", "--wakeup-time", type=click.IntRange(min=1), help="Seconds between two runs.")
 @click.option("--restore", "image_id", help="Make this image active again, instead of scrubbing.")
 def main(
-    files: tuple[Path, ...], folders: tuple[Path, ...], daemon: bool, wakeup_time: int | None, image_id: str | None
+    files: tuple[Path, ...],
+    folders: tuple[Path, ...],
+    daemon: bool | None,
+    wakeup_time: int | None,
+    image_id: str | None,
 ) -> None:
     """Remove the data of images that were deleted while delayed_delete was set, scrub_time ago or earlier."""
-    if daemon and image_id:
-        raise click.UsageError("--restore and --daemon cannot be used together")
     try:
-        settings = load_settings(files or default_files(), folders)
+        settings = load_settings(files or ([] if folders else find_tool_files(os.environ, "glance-scrubber")), folders)
+        daemon = settings.scrub.daemon if daemon is None else daemon
+        if daemon and image_id:
+            raise ConfigurationError("--restore and --daemon cannot be used together")
         if image_id:
             transact(settings.database, restore_image, image_id)
             click.echo(f"Image {image_id} is active again.")
@@ -48,13 +52,6 @@ def main(
     if wakeup_time is not None:
         settings = evolve(settings, scrub=evolve(settings.scrub, wakeup_time=wakeup_time))
     with_service(settings, _keep_scrubbing if daemon else _scrub)
-
-
-def default_files() -> list[Path]:
-    """Glance's files where it looks for them, and that of its scrubber beside them."""
-    found = find_config_files(os.environ)
-    folder = Path(os.environ.get("OS_GLANCE_CONFIG_DIR", "/etc/glance"))
-    return [*found, *[path for path in [folder / OWN_FILE] if path.is_file()]]
 
 
 async def _scrub(service: ImageService) -> None:

@@ -24,6 +24,7 @@ COMMON: Final = frozenset(["running", "runs", "failures", "last_error", "seconds
 
 
 @click.group()
+@click.version_option(package_name="glancetx", message="%(version)s")
 def main() -> None:
     """Look at a glancetx image service."""
 

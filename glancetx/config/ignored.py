@@ -12,7 +12,7 @@ from glancetx.config.options import GROUPS
 from glancetx.domain.errors import ConfigurationError
 
 FORMER: Final = {
-    (former.group or group, former.name)
+    (former.group or group, former.name or option.name)
     for group, options in GROUPS.items()
     for option in options
     for former in option.deprecated_opts

@@ -7,6 +7,7 @@ default: everything below one data directory, built-in accounts, TLS with a cert
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +48,8 @@ from glancetx.domain.errors import ConfigurationError
 from glancetx.domain.placement import Rule
 
 CONFIG_NAMES = ("glance-image-import.conf", "glance-api.conf")
+UNLIMITED_POOL = 50
+"""Connections of a process where Glance would not limit them."""
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
@@ -61,6 +64,16 @@ def find_config_files(environ: Mapping[str, str]) -> list[Path]:
     """The files Glance's own service would read here; often none."""
     folder = Path(environ.get("OS_GLANCE_CONFIG_DIR", "/etc/glance"))
     return [path for name in CONFIG_NAMES if (path := folder / name).is_file()]
+
+
+def find_tool_files(environ: Mapping[str, str], program: str) -> list[Path]:
+    """The files Glance's *program* of that name would read on the command line (C-002), the service's own before."""
+    if "OS_GLANCE_CONFIG_DIR" in environ:
+        own = Path(environ["OS_GLANCE_CONFIG_DIR"], f"{program}.conf")
+        return [*find_config_files(environ), *([own] if own.is_file() else [])]
+    names = ("glance-image-import", "glance-api", program)
+    found = [path for name in names for path in cfg.find_config_files(project="glance", prog=name)]
+    return [Path(path) for path in dict.fromkeys(found)]
 
 
 def load_settings(
@@ -89,8 +102,8 @@ def load_settings(
     return Settings(
         data_dir=folder,
         database=DatabaseSettings(
-            connection=conf.database.connection or f"sqlite:///{folder / 'glancetx.sqlite'}",
-            max_pool_size=conf.database.max_pool_size,
+            connection=database_url(conf.database, folder),
+            max_pool_size=conf.database.max_pool_size or UNLIMITED_POOL,
             recycle=max(0.0, conf.database.connection_recycle_time),
             wsrep_sync_wait=conf.database.mysql_wsrep_sync_wait,
             encryption_key=conf.metadata_encryption_key or None,
@@ -166,6 +179,13 @@ def pick(settings: type[Any], source: Any) -> Any:
     return settings(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
+def database_url(group: Any, folder: Path) -> str:
+    """Where the database is: as configured, or in *folder*."""
+    url = group.connection or f"sqlite:///{folder / 'glancetx.sqlite'}"
+    added = group.connection_parameters.strip("&")
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
+
+
 def audit_settings(conf: Any) -> AuditSettings:
     """:raises ConfigurationError: if a rule cannot be understood."""
     names = {field.name for field in fields(AuditSettings)} - {"rules"}
@@ -211,6 +231,7 @@ def fetch_rules(conf: Any) -> FetchRules:
 
 
 def images_settings(conf: Any, custom: CustomProperties) -> ImagesSettings:
+    check_hash(conf.hashing_algorithm)
     names = {field.name for field in fields(ImagesSettings)}
     names -= {"container_formats", "disk_formats", "user_storage_quota", "custom"}
     return ImagesSettings(
@@ -220,6 +241,16 @@ def images_settings(conf: Any, custom: CustomProperties) -> ImagesSettings:
         disk_formats=tuple(conf.image_format.disk_formats),
         **{name: getattr(conf, name) for name in names},
     )
+
+
+def check_hash(name: str) -> None:
+    """:raises ConfigurationError: if hashlib has no such hash, or one of no certain length."""
+    try:
+        known = hashlib.new(name).digest_size > 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ConfigurationError(f"hashing_algorithm = {name}: there is no such hash")
 
 
 def storage_size(name: str, text: str) -> int:

@@ -59,6 +59,7 @@ API = [
     cfg.IntOpt("scrub_time", default=0, min=0, help="Seconds for which it is kept at least."),
     cfg.IntOpt("scrub_pool_size", default=1, min=1, help="Images that are scrubbed at once."),
     cfg.IntOpt("wakeup_time", default=300, min=0, help="Seconds between two runs of the scrubber."),
+    cfg.BoolOpt("daemon", default=False, help="glancetx-scrubber goes on, with a run every wakeup_time seconds."),
     cfg.StrOpt("worker_self_reference_url", help="URL at which the other nodes reach this one."),
     cfg.ListOpt(
         "enabled_import_methods",
@@ -75,8 +76,18 @@ API = [
 ]
 
 IMAGE_FORMAT = [
-    cfg.ListOpt("container_formats", default=list(CONTAINER_FORMATS), help="Container formats that are accepted."),
-    cfg.ListOpt("disk_formats", default=list(DISK_FORMATS), help="Disk formats that are accepted."),
+    cfg.ListOpt(
+        "container_formats",
+        default=list(CONTAINER_FORMATS),
+        deprecated_group="DEFAULT",
+        help="Container formats that are accepted.",
+    ),
+    cfg.ListOpt(
+        "disk_formats",
+        default=list(DISK_FORMATS),
+        deprecated_group="DEFAULT",
+        help="Disk formats that are accepted.",
+    ),
     cfg.BoolOpt("require_image_format_match", default=True, help="Refuse content that is not of the disk format."),
     cfg.ListOpt(
         "vmdk_allowed_types",
@@ -88,7 +99,8 @@ IMAGE_FORMAT = [
 
 DATABASE = [
     cfg.StrOpt("connection", secret=True, help="SQLAlchemy URL of the database."),
-    cfg.IntOpt("max_pool_size", default=5, min=1, help="Connections kept open by each process."),
+    cfg.StrOpt("connection_parameters", default="", help="Added to that URL: name=value&name=value."),
+    cfg.IntOpt("max_pool_size", default=5, min=0, help="Connections kept open by each process; 0: 50."),
     cfg.IntOpt(
         "connection_recycle_time", default=3600, help="Seconds after which a connection is replaced; <1: never."
     ),
@@ -137,7 +149,7 @@ PASTE_DEPLOY = [
 ]
 
 TASK = [
-    cfg.IntOpt("task_time_to_live", default=48, min=0, help="Hours an ended task is kept."),
+    cfg.IntOpt("task_time_to_live", default=48, min=0, deprecated_group="DEFAULT", help="Hours an ended task is kept."),
 ]
 
 GLANCE_DOWNLOAD = [

@@ -325,6 +325,7 @@ class ScrubSettings:
     scrub_time: int = 0
     scrub_pool_size: int = 1
     wakeup_time: int = 300
+    daemon: bool = False  # of glancetx-scrubber, unless its command line says
 
 
 @frozen(kw_only=True)

@@ -153,7 +153,7 @@ def test_restored_by_command(daemon: Daemon) -> None:
     assert daemon.call("GET", f"/v2/images/{image_id}/file") == (200, CONTENT)
     refused = command(daemon, "--restore", image_id)
     assert (refused.returncode, "active" in refused.stderr) == (1, True)
-    assert command(daemon, "--restore", image_id, "--daemon").returncode == 2
+    assert command(daemon, "--restore", image_id, "-D").returncode == 1
     assert daemon.call("DELETE", f"/v2/images/{image_id}")[0] == 204
     done = command(daemon)
     assert (done.returncode, done.stdout) == (0, "1 images scrubbed\n"), done

@@ -42,7 +42,7 @@ def execute(connection: Connection, statement: str) -> Any:
 
 @pytest.mark.parametrize("name", [["db", "sync"], ["db_sync"]])
 def test_sync(run: Run, name: list[str]) -> None:
-    """A sync makes the database; a second one finds it made."""
+    """A sync makes the database; a second one finds it made (P-100, P-102)."""
     assert run("db", "check").exit_code == 3
     assert "synced" in run(*name).output
     again = run(*name)
@@ -52,7 +52,7 @@ def test_sync(run: Run, name: list[str]) -> None:
 
 @pytest.mark.parametrize("name", [["db", "version"], ["db_version"]])
 def test_version(run: Run, name: list[str]) -> None:
-    """The first line is Glance's revision alone, as glance-manage prints it."""
+    """The first line is Glance's revision alone, as glance-manage prints it (D-001, P-103)."""
     assert run(*name).output.splitlines()[0] == "none"
     run("db", "sync")
     assert run(*name).output.splitlines() == ["2024_1_contract01", f"glancetx: {OWN_HEAD}"]
@@ -143,17 +143,24 @@ def test_purge(run: Run, database: DatabaseSettings) -> None:
     assert run("db", "purge").exit_code == 0
 
 
-@pytest.mark.parametrize("arguments", [("--age_in_days", "-1"), ("--age_in_days", "99999"), ("--max_rows", "-2")])
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--age_in_days", "-1"), "Must supply a non-negative value for age."),
+        (("--age_in_days", "99999"), "Maximal age is count of days since epoch."),
+        (("--max_rows", "-2"), "Minimal rows limit is -1."),
+    ],
+)
 @pytest.mark.parametrize("command", ["purge", "purge_images_table"])
-def test_purge_refused(run: Run, command: str, arguments: tuple[str, ...]) -> None:
-    """Ages and numbers of rows are what they can be."""
-    run("db", "sync")
-    assert run("db", command, *arguments).exit_code == 2
+def test_purge_refused(run: Run, command: str, arguments: tuple[str, ...], why: str) -> None:
+    """Ages and numbers of rows are what they can be; the status and the words are Glance's (P-106)."""
+    result = run("db", command, *arguments)
+    assert (result.exit_code, result.output) == (1, f"Error: {why}\n")
 
 
 @pytest.mark.parametrize("name", [["db", "{}"], ["db_{}"]])
 def test_steps(run: Run, name: list[str]) -> None:
-    """An upgrade may be made in Glance's steps; the first of them makes all there is."""
+    """An upgrade may be made in Glance's steps (P-100, P-101, P-103, P-107); the first of them makes all there is."""
 
     def step(command: str, *arguments: str) -> Result:
         return run(*(part.format(command) for part in name), *arguments)
@@ -161,5 +168,8 @@ def test_steps(run: Run, name: list[str]) -> None:
     assert step("contract").exit_code == 1
     for command in ("expand", "migrate", "contract", "upgrade"):
         assert step(command).exit_code == 0
-    assert step("upgrade", "--version", "heads").exit_code == 0
+    for version in (["--version", "heads"], ["heads"], ["2024_1_contract01"]):
+        assert step("upgrade", *version).exit_code == 0
+        assert step("version_control", *version).exit_code == 0
+    assert step("sync", "pike_expand01").exit_code == 2
     assert step("sync", "--version", "pike_expand01").exit_code == 2
