@@ -159,6 +159,7 @@ def serving(
         drain_timeout=settings.drain_timeout,
         ready=lambda: settled(systemd.ready if parent is None else parent.tell_ready),
         failed=lambda failure: give_up(reactor, failure),
+        turns=parent.turns() if parent else None,
     )
 
     def reconfigure() -> None:

@@ -25,13 +25,15 @@ from twisted.internet.stdio import StandardIO
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, Logger, formatEvent
 from twisted.python.failure import Failure
 
-from glancetx.listen import Ports
+from glancetx.listen import Ports, Turns, shared_counts
 from glancetx.runtime.log import CHOICE, format_json
 from glancetx.runtime.metrics import SHARED
 from glancetx.runtime.signals import Impatience
 
 ENVIRON: Final = "GLANCETX_DESCRIPTORS"
-READY: Final = 3  # the descriptor on which a worker says that it serves; the sockets follow it
+PLACE: Final = "GLANCETX_PLACE"
+READY: Final = 3  # the descriptor on which a worker says that it serves
+COUNTS: Final = 4  # that of the memory in which workers count their clients; the sockets follow it
 SHORTEST, LONGEST = 0.1, 30.0  # seconds until a dead worker is replaced; doubled each time, if it was short-lived
 SETTLED: Final = 10.0  # seconds after which a worker counts as long-lived
 LINE: Final = 64 * 1024  # bytes of a worker's output after which a line is taken to end
@@ -61,18 +63,25 @@ def _format(event: LogEvent) -> str | None:
 
 @frozen
 class Parent:
-    """What a worker knows of the process that started it: the sockets, in the order of the addresses."""
+    """What a worker is told by who started it: the sockets, in the order of the addresses, and its *place*."""
 
     descriptors: tuple[int, ...]
+    place: int
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Parent | None:
         """None in a process that is no worker. What is read is taken out, so that it is not inherited."""
-        told = environ.pop(ENVIRON, None)
-        if told is None:
+        told, place = environ.pop(ENVIRON, None), environ.pop(PLACE, None)
+        if told is None or place is None:
             return None
         os.setpgid(0, 0)  # the parent passes on what is typed at its terminal; a worker must not hear it twice
-        return cls(tuple(int(number) for number in told.split(",")))
+        return cls(tuple(int(number) for number in told.split(",")), int(place))
+
+    def turns(self) -> Turns:
+        """Which of its workers should have the next client."""
+        turns = Turns(COUNTS, self.place)
+        os.close(COUNTS)
+        return turns
 
     def tell_ready(self) -> None:
         os.write(READY, b"ready")
@@ -126,6 +135,7 @@ class Workers(Service):
         self._ready = ready
         self._environ = environ
         self._counters: str | None = None  # where all workers count, see runtime.metrics
+        self._counts = shared_counts(count)
         self._workers = [_Worker(self, number) for number in range(count)]
         self._impatience = Impatience(reactor, lambda: self._signal(signal.SIGTERM))
 
@@ -147,21 +157,19 @@ class Workers(Service):
         """The processes which run now."""
         return [worker.pid for worker in self._workers if worker.pid]
 
-    def spawn(self, protocol: ProcessProtocol) -> Any:
-        """Start one process for *protocol*."""
-        sockets = self._ports.descriptors()
-        handed = {READY + 1 + place: descriptor for place, descriptor in enumerate(sockets)}
-        environ = {**self._environ, ENVIRON: ",".join(map(str, handed))}
+    def spawn(self, protocol: ProcessProtocol, place: int) -> Any:
+        """Start one process for *protocol*, which has that *place* among the workers."""
+        sockets = dict(enumerate(self._ports.descriptors(), COUNTS + 1))
+        environ = {**self._environ, ENVIRON: ",".join(map(str, sockets)), PLACE: str(place)}
         if self._counters is not None:
             environ[SHARED] = self._counters
         environ.pop("NOTIFY_SOCKET", None)  # it is the parent who speaks to systemd
-        pipes: dict[int, Any] = {0: "w", 1: "r", 2: "r", READY: "r"}
-        return self._reactor.spawnProcess(
-            protocol, self._command[0], self._command, environ, childFDs={**pipes, **handed}
-        )
+        handed: dict[int, Any] = {0: "w", 1: "r", 2: "r", READY: "r", COUNTS: self._counts, **sockets}
+        return self._reactor.spawnProcess(protocol, self._command[0], self._command, environ, childFDs=handed)
 
-    def forget(self, pid: int) -> None:
+    def forget(self, pid: int, place: int) -> None:
         """A process has ended: what it is doing now counts no more; what it has done still does."""
+        Turns(self._counts, place).leave()
         if self._counters is not None:
             mark_process_dead(pid, self._counters)
 
@@ -188,6 +196,7 @@ class Workers(Service):
             kill.cancel()
         if self._counters is not None:
             rmtree(self._counters, ignore_errors=True)
+            os.close(self._counts)
             self._counters = None
 
     def _signal(self, number: signal.Signals) -> None:
@@ -216,7 +225,7 @@ class _Worker:
 
     def start(self) -> None:
         self._again, self._started, self._stale = None, self._reactor.seconds(), False
-        self._process = self._workers.spawn(_Lines(self))
+        self._process = self._workers.spawn(_Lines(self), self._number)
         self._pid = self._process.pid
         self._log.info("worker {number} is process {pid}", number=self._number, pid=self._process.pid)
 
@@ -236,7 +245,7 @@ class _Worker:
             self.signal(signal.SIGHUP)
 
     def ended(self, reason: Failure) -> None:
-        self._workers.forget(self._pid)
+        self._workers.forget(self._pid, self._number)
         self._process, self.serves = None, False
         if not self._workers.running:
             self._ended.callback(None)

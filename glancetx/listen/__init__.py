@@ -7,5 +7,6 @@ which a parent process has bound.
 from glancetx.listen.addresses import Address, Ports, adopted, parse
 from glancetx.listen.certificates import Certificates
 from glancetx.listen.serving import Listener, Serving
+from glancetx.listen.turns import Turns, shared_counts
 
-__all__ = ["Address", "Certificates", "Listener", "Ports", "Serving", "adopted", "parse"]
+__all__ = ["Address", "Certificates", "Listener", "Ports", "Serving", "Turns", "adopted", "parse", "shared_counts"]

@@ -15,7 +15,11 @@ from twisted.logger import Logger
 
 from glancetx.listen.certificates import Certificates
 from glancetx.listen.transports import PlainServer, TlsServer, UnixServer
+from glancetx.listen.turns import Turns
 
+PAUSE = 0.005  # seconds until it is looked again whether a client is ours, who was left to others
+PATIENCE = 0.02  # seconds after which he is ours even so
+HASTE = 1.0  # seconds in which nobody is left to others after they did not take one
 BREATH = 0.5  # seconds without accepting after the system had no descriptor or memory for us
 POLL = 0.1
 
@@ -26,10 +30,14 @@ def is_busy(protocol: Any) -> bool:
 
 
 class Connections:
-    """The open connections of a process, so that it can end when they have ended."""
+    """The open connections of a process, so that it can end when they have ended.
 
-    def __init__(self, clock: IReactorTime) -> None:
+    *turns*, where other processes accept from the same sockets, is told how many there are.
+    """
+
+    def __init__(self, clock: IReactorTime, turns: Turns | None = None) -> None:
         self._clock = clock
+        self._turns = turns
         self._open: set[Any] = set()
         self._emptied: Deferred[None] | None = None
         self._polling = LoopingCall(self._close_idle)
@@ -39,11 +47,31 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
+    def begin(self) -> None:
+        """There may be connections from now on."""
+        self._tell()
+
+    def leave(self) -> None:
+        """No more connections are accepted."""
+        if self._turns is not None:
+            self._turns.leave()
+            self._turns = None
+
+    def is_our_turn(self) -> bool:
+        """Whether no other process should have the next client."""
+        return self._turns is None or self._turns.is_ours()
+
+    def _tell(self) -> None:
+        if self._turns is not None:
+            self._turns.tell(len(self._open))
+
     def add(self, transport: Any) -> None:
         self._open.add(transport)
+        self._tell()
 
     def remove(self, transport: Any) -> None:
         self._open.discard(transport)
+        self._tell()
         if self._emptied is not None and not self._open:
             self._finish(self._emptied)
 
@@ -89,6 +117,7 @@ class Acceptor(FileDescriptor):
     """Accepts from a listening socket, which it owns, one connection at each turn of the reactor.
 
     One at a turn, because worker processes share the socket: a greedy one would take a burst of clients for itself.
+    And whom another process should have, because it has fewer, is left to it for a moment.
     """
 
     _realPortNumber: int | None = None  # twisted.internet.tcp.Server asks its port for this
@@ -111,10 +140,12 @@ class Acceptor(FileDescriptor):
         self._certificates = certificates
         self._accepted = 0
         self._breath: IDelayedCall | None = None
+        self._haste = 0.0  # until then
         listening.setblocking(False)
 
     def start(self) -> None:
         self._factory.doStart()
+        self._connections.begin()
         self.connected = True
         self.startReading()
 
@@ -126,6 +157,7 @@ class Acceptor(FileDescriptor):
         if self._breath is not None and self._breath.active():
             self._breath.cancel()
         self.stopReading()
+        self._connections.leave()
         self._listening.close()
         self._factory.doStop()
 
@@ -139,25 +171,45 @@ class Acceptor(FileDescriptor):
         self.stop()
 
     def doRead(self) -> None:
+        now = self._clock.seconds()
+        if now < self._haste or self._connections.is_our_turn():
+            self._accept()
+        else:
+            self.stopReading()
+            self._breath = self._clock.callLater(PAUSE, self._look_again, now + PATIENCE)
+
+    def _look_again(self, until: float) -> None:
+        """Somebody was left to others, *until* then at most: one that is frozen, or very busy, does not take him."""
+        ours, now = self._connections.is_our_turn(), self._clock.seconds()
+        if not ours and now < until:
+            self._breath = self._clock.callLater(PAUSE, self._look_again, until)
+            return
+        self.startReading()
+        if self._accept() and not ours:
+            self._haste = now + HASTE
+
+    def _accept(self) -> bool:
+        """Take one client; tells whether there was one."""
         try:
             accepted, peer = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the client has left
+            return False  # another worker was faster, or the client has left
         except OSError as error:
             if error.errno == errno.EINVAL:  # whoever shares the socket has shut it down
                 self.stop()
             else:
                 self._take_breath(error)
-            return
+            return False
         protocol = self._factory.buildProtocol(_address(accepted, peer))
         if protocol is None:
             accepted.close()
-            return
+            return True
         self._accepted += 1
         transport = self._make(accepted, protocol, peer)
         transport.connections = self._connections
         self._connections.add(transport)
         protocol.makeConnection(transport)
+        return True
 
     def _make(self, accepted: socket.socket, protocol: Any, peer: Any) -> Any:
         arguments = (accepted, protocol, peer, self, self._accepted, self.reactor)

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from glancetx.listen.acceptor import Acceptor, Connections
 from glancetx.listen.certificates import Certificates
+from glancetx.listen.turns import Turns
 from glancetx.runtime.signals import Impatience
 
 
@@ -44,7 +45,7 @@ class Serving(Service):
 
     *listeners* is called once, with the privileges twistd begins with. *ready* is called when connections are
     accepted, *failed* when that will never be. Draining takes *drain_timeout* seconds at most, which may be changed; a
-    second SIGTERM or SIGINT ends it at once.
+    second SIGTERM or SIGINT ends it at once. *turns* are those of the processes that accept from the same sockets.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Serving(Service):
         drain_timeout: float,
         ready: Callable[[], None],
         failed: Callable[[Failure], None],
+        turns: Turns | None = None,
     ) -> None:
         self._log = Logger()
         self._reactor = reactor
@@ -66,7 +68,7 @@ class Serving(Service):
         self.drain_timeout = drain_timeout
         self._ready = ready
         self._failed = failed
-        self.connections = Connections(reactor)
+        self.connections = Connections(reactor, turns)
         self._impatience = Impatience(reactor, self.connections.abort)
         self._acceptors: list[Acceptor] = []
 

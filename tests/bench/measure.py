@@ -15,6 +15,7 @@ from tests.bench.processes import family
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_ESTABLISHED = "01"
 
 
 def cpu_seconds(pid: int) -> float:
@@ -35,6 +36,17 @@ def running_seconds(pid: int) -> float:
             with suppress(OSError):
                 total += int(task.read_text().split()[0])
     return total / 1e9
+
+
+def connections(pid: int, port: int) -> int:
+    """How many clients of a TCP *port* of IPv4 the process itself has."""
+    names = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            names.add(os.readlink(link))
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    mine = [row for row in rows if f"socket:[{row[9]}]" in names and row[3] == _ESTABLISHED]
+    return sum(int(row[1].rpartition(":")[2], 16) == port for row in mine)
 
 
 def proportional_memory(pid: int) -> int:

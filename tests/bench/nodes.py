@@ -1,13 +1,14 @@
-"""The case of nodes: does a second one, on the same database, give as much as the first?
+"""The cases of nodes and of workers: does a second one, on the same database, give as much as the first?
 
-On one machine, nodes, database and load share the cores, so a second node would only show that these are used up. Each
-node therefore gets a fixed part of a core from the kernel (cgroups; wants root): what is measured is the node.
+On one machine they, the database and the load share the cores, so a second one would only show that these are used up.
+Each therefore gets a fixed part of a core from the kernel (cgroups; wants root): what is measured is the process.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -18,13 +19,14 @@ from attrs import evolve
 from tests.bench import images, load
 from tests.bench.arena import Arena, Case, Contestant
 from tests.bench.hammer import Order
+from tests.bench.measure import Watch, connections
 from tests.bench.peers import Server
-from tests.bench.processes import BenchFailure
+from tests.bench.processes import BenchFailure, family
 from tests.bench.report import Goal, Measure
 from tests.bench.services import start_glancetx
 
-PART = 0.2  # of a core, for each node
-PERIOD = 20_000  # microseconds; short, since a node that has used its part waits for the next one
+PART = 0.2  # of a core, for each process
+PERIOD = 20_000  # microseconds; short, since a process that has used its part waits for the next one
 CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -48,6 +50,58 @@ def nodes(arena: Arena) -> Case:
             for name in ("show", "create")
         ),
     )
+
+
+def workers(arena: Arena) -> Case:
+    """One process, and two workers which accept from one socket: for as many clients, and for as many each."""
+    one, two = _crew(arena, 1), _crew(arena, 2)
+    return Case(
+        name="workers",
+        title=f"Workers of {PART:.0%} of a core each",
+        measures=(
+            Measure("show", "requests/s", 0),
+            Measure("processor", "CPU ms/request", 3),
+            Measure("fewest", "clients of a worker", 0),
+            Measure("most", "clients of a worker", 0),
+        ),
+        contestants=(
+            Contestant("1 worker, 16 clients", partial(one, 16)),
+            Contestant("2 workers, 16 clients", partial(two, 16)),
+            Contestant("2 workers, 32 clients", partial(two, 32)),
+        ),
+        goals=(
+            Goal(
+                measure="show",
+                subject="2 workers, 32 clients",
+                against="1 worker, 16 clients",
+                bound=1.8,
+                at_most=False,
+            ),
+        ),
+    )
+
+
+def _crew(arena: Arena, count: int) -> Callable[[int], dict[str, float]]:
+    """*count* workers; one is the service itself, without a parent. What measures them with so many clients."""
+    name = f"workers {count}"
+    folder = arena.directory / f"workers-{count}"
+    server = arena.keep(start_glancetx(folder, arena.certificate, arena.database(name), count, name))
+    (identifier,) = images.seed(server, 1)
+    pids = [pid for pid in family(server.process.pid) if count == 1 or pid != server.process.pid]
+    for pid in pids:
+        arena.stack.callback(_give_back, _limit(pid))
+    arena.stack.callback(server.process.stop)
+    return partial(_show, server, server.url(f"/v2/images/{identifier}"), pids, arena.options.seconds)
+
+
+def _show(server: Server, url: str, pids: Sequence[int], seconds: float, clients: int) -> dict[str, float]:
+    with ThreadPoolExecutor(1) as pool, Watch(server.process.pid) as watch:
+        asking = pool.submit(load.get_repeatedly, url, seconds, clients)
+        time.sleep(seconds / 2)
+        shares = [connections(pid, server.port) for pid in pids]
+        rate = asking.result().per_second
+    cost = watch.usage.cpu / (rate * seconds) * 1e3
+    return {"show": rate, "processor": cost, "fewest": min(shares), "most": max(shares)}
 
 
 def _node(arena: Arena, number: int, database: str) -> Server:
@@ -90,7 +144,7 @@ def _limit(pid: int) -> Path:
         (folder / "cgroup.procs").write_text(str(pid))
     except OSError as error:
         _give_back(folder)
-        raise BenchFailure(f"cannot give a node its part of a core: {error}") from error
+        raise BenchFailure(f"cannot give a process its part of a core: {error}") from error
     return folder
 
 

@@ -57,8 +57,9 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "mix": mix.mix,
     "start": starting.start,
     "nodes": nodes.nodes,
+    "workers": nodes.workers,
 }
-ON_REQUEST = ("list-10000", "list-scale", "nodes", "told-create", "told-patch")
+ON_REQUEST = ("list-10000", "list-scale", "nodes", "workers", "told-create", "told-patch")
 QUICK: dict[str, Any] = {
     "size": 64 * 1024**2,
     "total": 512 * 1024**2,

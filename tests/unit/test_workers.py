@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,23 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
-from glancetx.listen import Ports
+from glancetx.listen import Ports, Turns
+from glancetx.listen.turns import SIZE
 from glancetx.runtime.metrics import SHARED
-from glancetx.workers import ENVIRON, GRACE, LINE, LONGEST, READY, SETTLED, SHORTEST, Parent, Workers, worker_command
+from glancetx.workers import (
+    COUNTS,
+    ENVIRON,
+    GRACE,
+    LINE,
+    LONGEST,
+    PLACE,
+    READY,
+    SETTLED,
+    SHORTEST,
+    Parent,
+    Workers,
+    worker_command,
+)
 
 DRAIN = 60.0
 
@@ -88,10 +103,21 @@ def test_started(crew: Crew) -> None:
     """Each worker is told its descriptors, and systemd's socket is kept from it."""
     assert crew.workers.pids() == [1000, 1001]
     for process in crew.processes:
-        environ = dict(process.environ)
+        environ, descriptors = dict(process.environ), dict(process.descriptors)
         assert Path(environ.pop(SHARED)).is_dir()
-        assert environ == {"PATH": "/bin", ENVIRON: ""}
-        assert process.descriptors == {0: "w", 1: "r", 2: "r", READY: "r"}
+        assert environ == {"PATH": "/bin", ENVIRON: "", PLACE: str(process.pid - 1000)}
+        assert os.fstat(descriptors.pop(COUNTS)).st_size == 2 * SIZE
+        assert descriptors == {0: "w", 1: "r", 2: "r", READY: "r"}
+
+
+def test_a_dead_one_has_no_turn(crew: Crew) -> None:
+    """Clients are not left to a worker that has died."""
+    first, second = (Turns(crew.processes[0].descriptors[COUNTS], place) for place in (0, 1))
+    first.tell(1)
+    second.tell(0)
+    assert not first.is_ours()
+    crew.processes[1].end(1)
+    assert first.is_ours()
 
 
 def test_ready_when_all_are(crew: Crew) -> None:
