@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from glancetx.assembly.ground import Ground
+from glancetx.db.scrub import PendingDeletes
 from glancetx.imports.runner import ImportRunner
 from glancetx.runtime.troubles import Troubles
 from glancetx.transfer.delete import Deletes
@@ -14,6 +15,7 @@ from glancetx.transfer.download import Downloads
 from glancetx.transfer.failover import Failover
 from glancetx.transfer.proof import Proofs
 from glancetx.transfer.recovery import Recovery
+from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.signature import Signatures
 from glancetx.transfer.stage import Stages
 from glancetx.transfer.upload import Uploads
@@ -55,6 +57,7 @@ class TransferBuilder:
             ground.events,
             importing.resume,
             adding.resume,
+            Scrubs(PendingDeletes(ground.engine), ground.claims, ground.stores, ground.process.id).finish,
         )
 
     def uploads(self, recovery: Recovery, signatures: Signatures) -> Uploads:

@@ -9,20 +9,26 @@ from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from attrs import asdict, field, frozen
-from sqlalchemy import Connection, delete, insert, select, update
+from attrs import asdict, evolve, field, frozen
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, leases, processes
+from glancetx.db.reading import hold
 from glancetx.db.usage import reserve
-from glancetx.domain.claim import DISCARD, IMPORT, Claim
+from glancetx.domain.claim import DISCARD, IMPORT, REPAIR, UPLOAD, Claim
+from glancetx.domain.errors import Conflict
 from glancetx.domain.image import utc_now
 from glancetx.domain.limits import Limits
 
 LEASE = 18.0
 """Seconds a process is taken to live after it last said so: with the reaper's interval, others go on within 30."""
+CERTAIN: Final = 5 / 6
+"""Of a lease: clocks of hosts may differ by the rest."""
+FILLING: Final = (UPLOAD, IMPORT, REPAIR)
+"""Claims to put data where others may have left some."""
 
 
 @frozen(kw_only=True)
@@ -80,6 +86,7 @@ class Claims:
         self._here = this_process()
         self._under_way = Counter[str]()  # the ids of claims, with how many blocks of `working_on` they have
         self._renewed = self._trusting_until = datetime.min
+        self._lapses = 0  # how often others may have taken us for dead
 
     async def register(self, process: Process) -> None:
         """Say that we are *process*, and that it lives, for the length of a lease from now."""
@@ -95,7 +102,14 @@ class Claims:
             return
         if now - self._renewed > self._lease:  # the database was away, and others may not have renewed theirs yet
             self._trusting_until = now + self._lease
+        if now - self._renewed > self._lease * CERTAIN:
+            self._lapses += 1
         self._renewed = now
+
+    def certainty(self) -> Callable[[], bool]:
+        """What tells whether we have lived without a break since now: else our claims may be somebody else's."""
+        lapses = self._lapses
+        return lambda: self._lapses == lapses and self._now() - self._renewed <= self._lease * CERTAIN
 
     async def retire(self, process: Process) -> None:
         """Say that *process* ends now. Claims it leaves are orphans at once."""
@@ -114,12 +128,22 @@ class Claims:
         await self._engine.interact(add_claim, claim)
 
     async def release(self, claim: Claim) -> None:
-        """Remove a claim; to find none is success."""
-        await self._engine.ensure(drop_claim, claim.id)
+        """Remove a claim, if it still is as it is here; to find none is success."""
+        await self._engine.ensure(drop_claim, claim)
 
-    async def abandon(self, claim: Claim) -> bool:
-        """Give a claim to nobody, so that it is an orphan; tells whether it still exists."""
-        return await self._engine.ensure(_abandon, (claim.id,)) == 1
+    async def adopt(self, claim: Claim, beside: str = "") -> Claim | None:
+        """Make a claim ours, if it still is as it is here: nobody's, if it is an orphan. None: it is not.
+
+        So each has one owner at any time, who must be `working_on` it before; if that dies, it is an orphan again. Not
+        to discard data, while there is a claim to fill the image, other than that *beside*; as long as it is ours none
+        can be noted.
+        """
+        ours = evolve(claim, process=self._here.id)
+        return ours if await self._engine.ensure(_adopt, claim, ours, beside) else None
+
+    async def leave(self, leftovers: Sequence[Claim]) -> None:
+        """Note claims for whoever comes; those that are noted stay as they are."""
+        await self._engine.ensure(add_leftovers, leftovers)
 
     async def existing(self, claim_ids: Sequence[str]) -> set[str]:
         """Those of these claims that are there, whosesoever they are."""
@@ -142,12 +166,12 @@ class Claims:
     async def orphans(self) -> list[Claim]:
         """The claims of dead processes: unknown ones, gone from this host, or past their lease; and abandoned ones.
 
-        Also those of the registered process that it is not `working_on`. None to discard what an import left, while
-        there is one into that image.
+        Also those of the registered process that it is not `working_on`. None to discard data, while somebody fills
+        that image.
 
         In the same transaction they are given to nobody: a process that was taken for dead and is not cannot save an
-        image with its claim any more. They stay orphans until they are settled. Dead processes are forgotten. The
-        registered process itself never is dead. After we could not renew our own lease in time, nobody is taken for
+        image with its claim any more. They stay orphans until somebody has adopted them. Dead processes are forgotten.
+        The registered process itself never is dead. After we could not renew our own lease in time, nobody is taken for
         dead for the lack of one, for the length of a lease.
         """
         now = self._now()
@@ -177,26 +201,57 @@ def add_claim(connection: Connection, claim: Claim) -> None:
     connection.execute(insert(claims).values(asdict(claim)))
 
 
-def drop_claim(connection: Connection, claim_id: str, process: str | None = None) -> bool:
-    """Within a transaction: remove a claim, if it still is that *process*'s; tells whether that was so."""
-    unwanted = delete(claims).where(claims.c.id == claim_id)
-    if process is not None:
-        unwanted = unwanted.where(claims.c.process == process)
-    return connection.execute(unwanted).rowcount == 1
+def add_leftovers(connection: Connection, leftovers: Sequence[Claim]) -> None:
+    """Within a transaction: note claims that may be there already."""
+    known = _existing(connection, [each.id for each in leftovers])
+    for each in leftovers:
+        if each.id not in known:
+            add_claim(connection, each)
 
 
-def leave_claim(connection: Connection, claim_id: str) -> bool:
+def drop_claim(connection: Connection, claim: Claim) -> bool:
+    """Within a transaction: remove a claim, if it still is that process's; tells whether that was so."""
+    return connection.execute(delete(claims).where(*_as_is(claim))).rowcount == 1
+
+
+def leave_claim(connection: Connection, claim: Claim) -> bool:
     """Within a transaction: nothing more is to be done than to discard what there is, by anybody, when the store lets.
 
-    Tells whether the claim still exists.
+    Tells whether the claim still was that process's.
     """
-    left = update(claims).where(claims.c.id == claim_id)
+    left = update(claims).where(*_as_is(claim))
     return connection.execute(left.values(kind=DISCARD, process=NOBODY, reserved=0, turn=None)).rowcount == 1
 
 
-def _abandon(connection: Connection, claim_ids: Sequence[str]) -> int:
-    given_up = update(claims).where(claims.c.id.in_(claim_ids)).values(process=NOBODY)
-    return connection.execute(given_up).rowcount
+def check_not_discarding(connection: Connection, image_id: str) -> None:
+    """Within a transaction that holds the image, and is to note that it is filled.
+
+    :raises Conflict: if somebody is about to remove what an earlier attempt left: that might remove what comes now.
+    """
+    mine = (claims.c.image_id == image_id, claims.c.kind == DISCARD, claims.c.process != NOBODY)
+    if connection.execute(select(claims.c.id).where(*mine)).first() is not None:
+        raise Conflict("Data of an earlier attempt is just being removed, try again in a moment")
+
+
+def _as_is(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return claims.c.id == claim.id, claims.c.process == claim.process
+
+
+def _adopt(connection: Connection, claim: Claim, ours: Claim, beside: str) -> bool:
+    if claim.kind == DISCARD:
+        hold(connection, claim.image_id)  # whoever begins to fill it does so as well
+        filling = (claims.c.image_id == claim.image_id, claims.c.kind.in_(FILLING), claims.c.id != beside)
+        if connection.execute(select(claims.c.id).where(*filling)).first() is not None:
+            return False
+    return connection.execute(update(claims).where(*_as_is(claim)).values(process=ours.process)).rowcount == 1
+
+
+def _abandon(connection: Connection, orphans: Sequence[Row[*tuple[Any, ...]]]) -> None:
+    """Not those that somebody has adopted since they were read."""
+    for process in sorted({row.process for row in orphans} - {NOBODY}):
+        mine = [row.id for row in orphans if row.process == process]
+        given_up = update(claims).where(claims.c.id.in_(mine), claims.c.process == process)
+        connection.execute(given_up.values(process=NOBODY))
 
 
 def _existing(connection: Connection, claim_ids: Sequence[str]) -> set[str]:
@@ -220,25 +275,22 @@ def _forget(connection: Connection, process_id: str) -> None:
 
 
 def _orphans(connection: Connection, now: datetime, here: Process, under_way: Container[str]) -> list[Claim]:
+    # First the claims, then who lives, then what is under way here: whoever notes a claim is registered and at work on
+    # it before.
+    rows = connection.execute(select(claims.c.id, claims.c.process, claims.c.kind, claims.c.image_id)).all()
     known = connection.execute(select(processes)).mappings().all()
     alive = {row["id"] for row in known if not is_dead(row, now, here)} | {here.id}
+    orphans = [row for row in rows if row.process not in alive or (row.process == here.id and row.id not in under_way)]
+    _abandon(connection, orphans)
     for row in known:
         if row["id"] not in alive:  # its claims are nobody's from here on, so nothing refers to it any more
             _forget(connection, row["id"])
-    # Whoever notes a claim is at work on it before, and until it is gone: what is read here is looked up after that.
-    rows = connection.execute(select(claims.c.id, claims.c.process, claims.c.kind, claims.c.image_id)).all()
     # An import discards itself what was left, before it stores anything: somebody slow might remove what it stores.
-    importing = {image_id for _, _, kind, image_id in rows if kind == IMPORT}
-    orphans = [
-        claim_id
-        for claim_id, process, kind, image_id in rows
-        if (process not in alive or (process == here.id and claim_id not in under_way))
-        and not (kind == DISCARD and image_id in importing)
-    ]
-    _abandon(connection, orphans)
+    filled = {row.image_id for row in rows if row.kind in FILLING}
+    free = [row.id for row in orphans if not (row.kind == DISCARD and row.image_id in filled)]
     # One that was taken for dead, and is not, may have ended its claim just now.
-    given = select(claims).where(claims.c.id.in_(orphans), claims.c.process == NOBODY)
-    return [Claim(**row) for row in connection.execute(given.order_by(claims.c.id).with_for_update()).mappings()]
+    given = select(claims).where(claims.c.id.in_(free), claims.c.process == NOBODY).order_by(claims.c.id)
+    return [Claim(**row) for row in connection.execute(given.with_for_update()).mappings()]
 
 
 def is_dead(row: Any, now: datetime, here: Process) -> bool:

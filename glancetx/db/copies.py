@@ -259,7 +259,7 @@ def _begin_repair(connection: Connection, copy: Copy, claim: Claim) -> bool:
 
 
 def _end_repair(connection: Connection, copy: Copy, claim: Claim, url: str, now: datetime) -> bool:
-    if not drop_claim(connection, claim.id, claim.process):
+    if not drop_claim(connection, claim):
         return False
     found = update(copies).where(*_undisturbed(copy)).values(state=SOUND, audited_at=now, detail=None)
     if connection.execute(found).rowcount != 1:

@@ -13,7 +13,7 @@ from attrs import evolve
 from sqlalchemy import Connection, select, update
 
 from glancetx.db.children import reconcile_locations
-from glancetx.db.claims import add_claim, drop_claim, leave_claim
+from glancetx.db.claims import add_claim, check_not_discarding, drop_claim, leave_claim
 from glancetx.db.dialects import alive, as_kept
 from glancetx.db.engine import Engine
 from glancetx.db.gathered import Gathered
@@ -146,6 +146,7 @@ class Images:
 
         :raises LimitExceeded: if that would be too much; nothing is written then.
         :raises StatusConflict: as `save`.
+        :raises Conflict: if what an earlier attempt left is just being removed; nothing is written then.
         """
         return await self._engine.interact(_begin, image, was, claim, limits, size, tell)
 
@@ -164,8 +165,8 @@ class Images:
 
         *leaving*: data is left in the store, and the claim becomes one to discard it.
 
-        Does nothing if the claim is gone; leaves an image alone that is not saving, or uploading, any more. Tells
-        whether it was.
+        Does nothing if the claim is not ours any more; leaves an image alone that is not saving, or uploading, any
+        more. Tells whether it was.
         """
         return await self._engine.ensure(_requeue, claim, tell, leaving)
 
@@ -208,6 +209,7 @@ def _begin(
         turn = take_turn(connection, claim.owner)
         claim = evolve(claim, turn=turn if size is None else None)
     update_image(connection, image.id, was, {"status": image.status, "updated_at": as_kept(connection, utc_now())})
+    check_not_discarding(connection, image.id)
     add_claim(connection, claim)
     check_begun(connection, claim, limits, size)
     begun = _present(connection, image.id)
@@ -222,7 +224,7 @@ def _publish(connection: Connection, image: Image, was: str, claim: Claim, tell:
 
 
 def _write_published(connection: Connection, image: Image, was: str, claim: Claim) -> Image:
-    if not drop_claim(connection, claim.id, claim.process):
+    if not drop_claim(connection, claim):
         return _published(connection, image, was)
     now = as_kept(connection, utc_now())
     values = {name: getattr(image, name) for name in ("status", *_OF_DATA)}
@@ -264,7 +266,7 @@ def _extend(
 
 
 def _requeue(connection: Connection, claim: Claim, tell: Tell[Image], leaving: bool) -> bool:
-    if not (leave_claim if leaving else drop_claim)(connection, claim.id):
+    if not (leave_claim if leaving else drop_claim)(connection, claim):
         return False
     nothing = dict.fromkeys(_OF_DATA)
     values = {"status": QUEUED, "updated_at": as_kept(connection, utc_now()), **nothing}

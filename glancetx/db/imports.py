@@ -5,7 +5,7 @@ The lock is Glance's: the property ``os_glance_import_task`` (D-045), taken and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from glancetx.db.children import LOCK_PROPERTY
-from glancetx.db.claims import NOBODY, add_claim, drop_claim
+from glancetx.db.claims import NOBODY, add_claim, add_leftovers, check_not_discarding, drop_claim
 from glancetx.db.dialects import alive, as_kept, exactly
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, imports
@@ -60,7 +60,7 @@ class ImportRuns:
         """Lock the image, change it, and note task, claim and run.
 
         :raises StatusConflict: if the image's status is not *was* any more.
-        :raises Conflict: if another import holds the lock.
+        :raises Conflict: if another import holds the lock, or what an earlier attempt left is just being removed.
         :raises LimitExceeded: if that would be more than *limits* allow. In all cases nothing is written.
         """
         return await self._engine.interact(_begin, was, task, run, claim, change, limits, self._now(), tell)
@@ -76,7 +76,7 @@ class ImportRuns:
         """The import that goes on, or went on, under *claim*."""
         return await self._engine.read(_of_claim, claim.id)
 
-    async def take_over(self, orphan: Claim, claim: Claim, leftovers: Collection[Claim]) -> ImportRun | None:
+    async def take_over(self, orphan: Claim, claim: Claim, leftovers: Sequence[Claim]) -> ImportRun | None:
         """Go on under *claim* with what nobody works on any more. None: somebody else was faster, or it has ended.
 
         *leftovers* are noted too: claims to what the process that died may have stored.
@@ -114,7 +114,7 @@ class ImportRuns:
         claim: Claim,
         task: Task,
         change: Change,
-        leftovers: Collection[Claim] = (),
+        leftovers: Sequence[Claim] = (),
         tell: Tell[Image | None] = nobody,
     ) -> Image | None:
         """Change the image, give back its lock, end the task, forget the run; *leftovers* are claims to be noted.
@@ -173,6 +173,7 @@ def _begin(
     image = _lock_row(connection, run.image_id)
     if image is None or image.status != was:
         raise StatusConflict(run.image_id, was, None if image is None else image.status)
+    check_not_discarding(connection, run.image_id)
     _take_lock(connection, run.image_id, task.id, now)
     saved = save_image(connection, change(image), was, claim, None)
     add_task(connection, task)
@@ -234,7 +235,7 @@ def _break_lock(connection: Connection, task_id: str, now: datetime) -> None:
 
 def _staged(connection: Connection, claim: Claim, change: Change, tell: Tell[Image]) -> Image:
     image = _lock_row(connection, claim.image_id)
-    if image is None or not drop_claim(connection, claim.id, claim.process):
+    if image is None or not drop_claim(connection, claim):
         raise StatusConflict(claim.image_id, UPLOADING, None if image is None else image.status)
     return save_image(connection, change(image), image.status, None, None, tell=tell)
 
@@ -247,7 +248,7 @@ def _of_claim(connection: Connection, claim_id: str) -> ImportRun | None:
     return ImportRun(**values | {"plan": ImportPlan.from_json(values["plan"])})
 
 
-def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: Collection[Claim]) -> ImportRun | None:
+def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: Sequence[Claim]) -> ImportRun | None:
     going = select(claims.c.id).where(claims.c.image_id == orphan.image_id, claims.c.kind == DELETE)
     if connection.execute(going).first() is not None:  # when the image is gone, or stays after all, it is ended
         return None
@@ -257,8 +258,8 @@ def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: C
     run = _of_claim(connection, orphan.id)
     if run is None:
         return None
-    for each in (claim, *leftovers):
-        add_claim(connection, each)
+    add_claim(connection, claim)
+    add_leftovers(connection, leftovers)
     run = evolve(run, claim=claim.id, attempts=run.attempts + 1)
     _write(connection, run)
     return run
@@ -328,10 +329,10 @@ def _end(
     claim: Claim,
     task: Task,
     change: Change,
-    leftovers: Collection[Claim],
+    leftovers: Sequence[Claim],
     tell: Tell[Image | None],
 ) -> Image | None:
-    if not drop_claim(connection, claim.id, claim.process):
+    if not drop_claim(connection, claim):
         raise ImportLost(run.image_id)
     image = _lock_row(connection, run.image_id)
     if image is not None:
@@ -341,8 +342,7 @@ def _end(
     connection.execute(delete(table).where(*lock))
     connection.execute(delete(imports).where(imports.c.task_id == run.task_id))
     change_task(connection, task)
-    for leftover in leftovers:
-        add_claim(connection, leftover)
+    add_leftovers(connection, leftovers)
     tell(connection, image)
     return image
 

@@ -51,6 +51,10 @@ class PendingDeletes:
         """
         return await self._engine.interact(_begin, claim, doomed)
 
+    async def waiting(self, image_id: str) -> Doomed:
+        """All that waits of a deleted image."""
+        return await self._engine.read(_waiting, image_id)
+
     async def scrubbed(self, location: Location) -> None:
         """The data of this location is gone."""
         await self._engine.ensure(_scrubbed, location, self._now())
@@ -74,12 +78,26 @@ def _due(connection: Connection, now: datetime, age: timedelta, limit: int, afte
         .limit(limit)
     ).all()
     found: dict[str, list[Location]] = {}
-    for image_id, row_id, url, metadata in rows:
-        location = Location(id=row_id, url=url, metadata=json.loads(metadata) if metadata else {})
-        found.setdefault(image_id, []).append(location)
+    for image_id, *of_location in rows:
+        found.setdefault(image_id, []).append(_location(*of_location))
     doomed = [Doomed(image_id, tuple(locations)) for image_id, locations in found.items()]
     whole = len(rows) < limit or len(doomed) == 1
     return doomed if whole else doomed[:-1]  # the last one may have more locations, and comes again
+
+
+def _location(row_id: int, url: str, metadata: str | None) -> Location:
+    return Location(id=row_id, url=url, metadata=json.loads(metadata) if metadata else {})
+
+
+def _waiting(connection: Connection, image_id: str) -> Doomed:
+    table = image_locations
+    deleted = select(images.c.id).where(images.c.id == image_id, images.c.status == PENDING_DELETE)
+    rows = connection.execute(
+        select(table.c.id, table.c.value, table.c.meta_data)
+        .where(table.c.image_id == image_id, table.c.status == PENDING_DELETE, deleted.exists())
+        .order_by(table.c.id)
+    )
+    return Doomed(image_id, tuple(_location(*row) for row in rows))
 
 
 def _begin(connection: Connection, claim: Claim, doomed: Doomed) -> Doomed:
@@ -102,7 +120,7 @@ def _scrubbed(connection: Connection, location: Location, now: datetime) -> None
 
 
 def _end(connection: Connection, claim: Claim, now: datetime) -> bool:
-    drop_claim(connection, claim.id)
+    drop_claim(connection, claim)
     table = image_locations
     waits = select(table.c.id).where(table.c.image_id == claim.image_id, table.c.status == PENDING_DELETE)
     done = update(images).where(images.c.id == claim.image_id, images.c.status == PENDING_DELETE, ~waits.exists())

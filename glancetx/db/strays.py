@@ -199,7 +199,7 @@ def _is_alone(connection: Connection, claim: Claim) -> bool:
 
 
 def _end(connection: Connection, claim: Claim, stray: Stray, gone: bool) -> None:
-    drop_claim(connection, claim.id)
+    drop_claim(connection, claim)
     if gone:
         connection.execute(delete(strays).where(strays.c.id == stray.id))
 

@@ -269,7 +269,7 @@ def _changed(dialect: Dialect, names: tuple[str, ...]) -> Prepared:
 
 def _release(connection: Connection, image_id: str, was: str, claim: Claim | None) -> None:
     """:raises StatusConflict: if the claim is gone: we were taken for dead, and others have cleaned up after us."""
-    if claim is not None and not drop_claim(connection, claim.id, claim.process):
+    if claim is not None and not drop_claim(connection, claim):
         raise StatusConflict(image_id, was, status_of(connection, image_id))
 
 

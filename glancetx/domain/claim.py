@@ -21,9 +21,10 @@ STRAY: Final = "stray"
 class Claim:
     """A note in the database, written before bytes move: *process* is doing *kind* to *image_id* in *store*.
 
-    While a claim exists and its process lives, nobody else touches the image's data. If the process is dead, the
-    reaper undoes an upload, a staging or a repair, finishes a delete, goes on with an import or with the addition of a
-    location, discards what an import could not, and lets the scrubber, or the removal of a stray, begin again. *id*
+    While a claim exists and its process lives, nobody else touches the image's data. If the process is dead, a reaper
+    makes the claim its own, and undoes an upload, a staging or a repair, finishes a delete or a scrubbing, goes on with
+    an import or with the addition of a location, discards what an import could not, and lets the removal of a stray
+    begin again. *id*
     (32 hex digits) also names the attempt's temporary data in the store. *store* is the store's identifier; an import
     may have several, and names none; nor does the addition of a location.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 
 from attrs import evolve
@@ -27,6 +27,7 @@ from glancetx.imports.sources import Sources
 from glancetx.imports.work import Work
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.permission import guarded
 from glancetx.runtime.undo import Shielded
 from glancetx.stores.registry import Stores
 from glancetx.transfer.readers import Readers
@@ -75,7 +76,7 @@ class Importer:
         :raises Exception: what went wrong; `fail` is to be called then.
         """
         run = work.run
-        await self._clear(run.image_id)
+        await self._clear(work)
         if run.attempts >= MOST_ATTEMPTS:
             raise ImageServiceError(f"The import was begun {run.attempts} times, and never came to an end.")
         image = await self._images.get(service_context(), run.image_id)
@@ -107,7 +108,7 @@ class Importer:
         await self.unstage(run)
         reach("import.unstaged")
 
-    async def _publish(self, work: Work, task: Task, filled: Filled, leftovers: Collection[Claim]) -> Image | None:
+    async def _publish(self, work: Work, task: Task, filled: Filled, leftovers: Sequence[Claim]) -> Image | None:
         """As soon as this was tried, it matters whether it was done: what is published must not be discarded."""
         run = work.run
 
@@ -158,22 +159,32 @@ class Importer:
 
     async def clean(self, run: ImportRun, claim: Claim) -> None:
         """Remove what the attempt under *claim* has stored; what cannot be removed now is noted, for the reaper."""
-        for each in await self._discard(run, claim, run.plan.stores):
-            await self._claims.take(each)
+        await self._claims.leave(await self._discard(run, claim, run.plan.stores))
 
     def leftovers(self, run: ImportRun, claim: Claim) -> list[Claim]:
         """Claims to all that the attempt under *claim* may have stored, for the reaper."""
-        return [leftover(run.image_id, name, attempt_in(name, claim.id), claim.owner) for name in run.plan.stores]
+        return self._claims_to(run, claim, run.plan.stores)
 
-    async def _clear(self, image_id: str) -> None:
+    def _claims_to(self, run: ImportRun, claim: Claim, stores: Collection[str]) -> list[Claim]:
+        return [leftover(run.image_id, name, attempt_in(name, claim.id), claim.owner) for name in stores]
+
+    async def _clear(self, work: Work) -> None:
         """Discard now what earlier attempts left in any store: it would be in the way of this one."""
-        for each in await self._runs.leftovers(image_id):
-            try:
-                await self._stores.acting_for(each.owner).get(each.store).discard(image_id, each.id)
-            except ImageServiceError as error:
-                self._tell_kept(image_id, each.store, error)
-            else:
-                await self._claims.release(each)
+        for each in await self._runs.leftovers(work.run.image_id):
+            certain = self._claims.certainty()
+            with self._claims.working_on(each):
+                adopted = await self._claims.adopt(each, beside=work.claim.id)
+                if adopted is not None and await guarded(self._is_discarded(adopted), certain):
+                    await self._claims.release(adopted)
+
+    async def _is_discarded(self, claim: Claim) -> bool:
+        try:
+            await self._stores.acting_for(claim.owner).get(claim.store).discard(claim.image_id, claim.id)
+        except ImageServiceError as error:
+            facts = {"image": claim.image_id, "store": claim.store, "why": error}
+            self._log.warn("image {image}: {store} keeps data for now: {why!r}", **facts)
+            return False
+        return True
 
     async def unstage(self, run: ImportRun) -> None:
         """Remove staged data; if that fails, the sweep of the staging area comes back to it."""
@@ -183,20 +194,15 @@ class Importer:
             self._log.failure("image {image}: what was staged of it stays for now", image=run.image_id)
 
     async def _discard(self, run: ImportRun, claim: Claim, stores: Collection[str]) -> list[Claim]:
-        """Remove what the attempt has stored in these; returns claims for what could not be removed."""
-        left = []
-        ours = self._stores.acting_for(claim.owner)
-        for name in stores:
-            attempt = attempt_in(name, claim.id)
-            try:
-                await ours.get(name).discard(run.image_id, attempt)
-            except ImageServiceError as error:
-                self._tell_kept(run.image_id, name, error)
-                left.append(leftover(run.image_id, name, attempt, claim.owner))
-        return left
+        """Remove what the attempt has stored in these; returns claims for what could not be removed.
 
-    def _tell_kept(self, image_id: str, store: str, error: Exception) -> None:
-        self._log.warn("image {image}: {store} keeps data for now: {why!r}", image=image_id, store=store, why=error)
+        :raises ImportLost: if it is not ours any more: who has it removes that.
+        """
+        certain = self._claims.certainty()
+        if await self._claims.adopt(claim) is None:
+            raise ImportLost(run.image_id)
+        stored = self._claims_to(run, claim, stores)
+        return [each for each in stored if not await guarded(self._is_discarded(each), certain)]
 
     async def _ended(self, run: ImportRun, status: str, message: str) -> Task:
         task = await self._runs.task_of(run)

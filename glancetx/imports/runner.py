@@ -45,7 +45,7 @@ class Performer(Protocol):
         """Undo what was done, and say why. :raises ImportLost: if it is not ours any more."""
 
     async def clean(self, run: ImportRun, claim: Claim) -> None:
-        """Remove what the attempt under *claim* has stored."""
+        """Remove what the attempt under *claim* has stored. :raises ImportLost: if it is not ours any more."""
 
     def leftovers(self, run: ImportRun, claim: Claim) -> list[Claim]:
         """Claims to all that the attempt under *claim* may have stored, for the reaper."""
@@ -167,7 +167,10 @@ class ImportRunner:
 
     async def _leave(self, work: Work) -> None:
         """It is not ours any more, or is to be somebody else's."""
-        await self._importer.clean(work.run, work.claim)
+        try:
+            await self._importer.clean(work.run, work.claim)
+        except ImportLost:  # who has it may be storing data where we have: what is left of ours waits
+            await self._claims.leave(self._importer.leftovers(work.run, work.claim))
         if self._stopping:
             await self._runs.give_back(work.run, work.claim)
         else:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Generator
-from types import coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+from glancetx.runtime.permission import guarded
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class PeriodicService(Service):
 
     async def guarded(self, work: Coroutine[Any, Any, T]) -> T:
         """Do *work*, which is cancelled at its first step that is not permitted; what it undoes then is done."""
-        return await _guarded(work, lambda: self.permitted())
+        return await guarded(work, lambda: self.permitted())
 
     async def _run_as_wanted(self) -> None:
         self._active = self._again = True
@@ -156,22 +157,3 @@ class SlicedService(PeriodicService):
         while self.more:
             done += await self.run_once()
         return done
-
-
-@coroutine
-def _guarded(work: Coroutine[Any, Any, T], permitted: Callable[[], bool]) -> Generator[Any, Any, T]:
-    value: Any = None
-    error: BaseException | None = None
-    cancelled = False
-    while True:
-        try:
-            awaited = work.send(value) if error is None else work.throw(error)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        value, error = None, None
-        try:
-            value = yield awaited
-        except BaseException as failure:
-            error = failure
-        if not cancelled and not permitted():  # once: what it awaits now may be an undoing
-            cancelled, error = True, error or CancelledError()

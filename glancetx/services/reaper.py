@@ -17,8 +17,8 @@ HOUR: Final = 3600.0
 class Reaper(PeriodicService):
     """Sweeps at the start, and then every *interval* seconds.
 
-    Several processes may sweep at once: putting a claim right is idempotent. Once an hour, images are queued again that
-    have been filled by nobody for *stuck_after* seconds: a Glance that died has left them so.
+    Several processes may sweep at once: who puts a claim right has adopted it before. Once an hour, images are queued
+    again that have been filled by nobody for *stuck_after* seconds: a Glance that died has left them so.
     """
 
     def __init__(

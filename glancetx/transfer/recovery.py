@@ -20,15 +20,17 @@ from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, 
 from glancetx.domain.image import Image, Location
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.permission import guarded
 from glancetx.runtime.undo import UndoneBlock
 from glancetx.stores.registry import Stores
 from glancetx.transfer.staging import StagingArea
 
 
 class Recovery:
-    """Finishes deletes, undoes uploads and stagings; imports that nobody works on are given to *resume*.
+    """Finishes deletes, undoes uploads and stagings; each claim is adopted first, so that nobody else does the same.
 
-    So is the addition of a location, to *resume_location*.
+    Imports that nobody works on are given to *resume*, the addition of a location to *resume_location*, and what is
+    being scrubbed to *finish_scrub*.
     """
 
     def __init__(
@@ -40,13 +42,14 @@ class Recovery:
         events: Events,
         resume: Callable[[Claim], Awaitable[None]],
         resume_location: Callable[[Claim], Awaitable[None]],
+        finish_scrub: Callable[[Claim], Awaitable[None]],
     ) -> None:
         self._images = images
         self._claims = claims
         self._stores = stores
         self._staging = staging
         self._events = events
-        self._resume, self._resume_location = resume, resume_location
+        self._resume, self._resume_location, self._finish_scrub = resume, resume_location, finish_scrub
         self._log = Logger()
 
     def undoing(self, claim: Claim) -> Undoing:
@@ -54,43 +57,58 @@ class Recovery:
         return Undoing(self.give_up, claim, self._claims.working_on(claim))
 
     async def give_up(self, claim: Claim) -> bool:
-        """Undo an upload or a staging that ended early; does nothing if the image was published after all.
+        """Undo an upload, a staging or a repair that ended early; does nothing if it was published after all.
 
-        First the claim is given to nobody, so that whatever happens next the reaper will come back to it. Tells
-        whether the image is queued again.
+        What cannot be done now is the reaper's, once nobody is `Claims.working_on` the claim. Tells whether the image
+        is queued again.
         """
-        return await self._claims.abandon(claim) and await self.settle(claim)
-
-    async def settle(self, claim: Claim) -> bool:
-        """Do what *claim* asks for; idempotent, and safe to end anywhere: the claim goes last.
-
-        Tells whether an image is queued again.
-        """
-        settle: Mapping[str, Callable[[Claim], Awaitable[bool | None]]] = {
-            UPLOAD: self._undo_upload,
-            REPAIR: self._discard,
-            DISCARD: self._discard,
-            STAGE: self._undo_stage,
-            IMPORT: self._resume,
-            LOCATION: self._resume_location,
-            DELETE: self._finish_delete,
-            SCRUB: self._claims.release,
-            STRAY: self._claims.release,
-        }
-        return await settle[claim.kind](claim) or False
+        return await self._take_on(claim) or False
 
     async def settle_all(self, claims: Iterable[Claim]) -> int:
-        """`settle` each; one that fails is logged and stays for the next time. Returns how many were settled."""
+        """Do what each of these orphans asks for, unless somebody else has begun with it; returns how many were done.
+
+        One that fails is logged and stays for the next time; it is safe to end anywhere, since the claim goes last.
+        """
         settled = 0
         for claim in claims:
             try:
-                await self.settle(claim)
+                if await self._take_on(claim) is None:
+                    continue
             except Exception:
                 self._log.failure("image {image}: recovery failed, to be tried again", image=claim.image_id)
             else:
                 self._log.info("image {image}: {kind} put right", image=claim.image_id, kind=claim.kind)
                 settled += 1
         return settled
+
+    async def _take_on(self, claim: Claim) -> bool | None:
+        """Adopt *claim*, and do what it asks for. None: it is somebody else's, or is gone.
+
+        Cancelled at its next step if others may have taken us for dead meanwhile: then the claim may be theirs, and
+        what lies in the store the data of another attempt. Otherwise tells whether an image is queued again.
+        """
+        if claim.kind in (IMPORT, LOCATION):  # which are adopted under a new claim
+            await (self._resume if claim.kind == IMPORT else self._resume_location)(claim)
+            return False
+        certain = self._claims.certainty()
+        with self._claims.working_on(claim):
+            adopted = await self._claims.adopt(claim)
+            if adopted is None:
+                return None
+            reach("recovery.adopted")
+            return await guarded(self._settle(adopted), certain)
+
+    async def _settle(self, claim: Claim) -> bool:
+        settle: Mapping[str, Callable[[Claim], Awaitable[bool | None]]] = {
+            UPLOAD: self._undo_upload,
+            REPAIR: self._discard,
+            DISCARD: self._discard,
+            STAGE: self._undo_stage,
+            DELETE: self._finish_delete,
+            SCRUB: self._finish_scrub,
+            STRAY: self._claims.release,
+        }
+        return await settle[claim.kind](claim) or False
 
     async def _undo_stage(self, claim: Claim) -> bool:
         """What another host has staged is not here; that host's sweep finds it."""

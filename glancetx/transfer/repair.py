@@ -104,7 +104,7 @@ class Repairs:
             if await self._copies.end_repair(copy, claim, stored.url):
                 await self._readers.try_to_tell_of(copy.image_id)
                 return True
-        await self._recovery.give_up(claim)  # the image was deleted meanwhile
+            await self._recovery.give_up(claim)  # the image was deleted meanwhile
         return False
 
     async def _find_sound(self, copy: Copy) -> Copy | None:

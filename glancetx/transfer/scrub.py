@@ -33,6 +33,10 @@ class Scrubs:
             doomed = await self._pending.begin(claim, doomed)
             return bool(doomed.locations) and await self._scrub(doomed, claim)
 
+    async def finish(self, claim: Claim) -> None:
+        """Go on with what somebody has begun under *claim*, which is ours now: he may have removed data already."""
+        await self._scrub(await self._pending.waiting(claim.image_id), claim)
+
     async def _scrub(self, doomed: Doomed, claim: Claim) -> bool:
         reach("scrub.begun")
         try:

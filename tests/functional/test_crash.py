@@ -36,7 +36,7 @@ UPLOAD = [
 DELETE = ["delete.claimed", "store.unlinked", "delete.removed", "delete.done"]
 SCRUB = ["scrub.begun", "scrub.removed"]
 REPAIR = ["repair.begun", "repair.removed", "repair.stored"]
-RECOVERY = ["recovery.discarded", "recovery.removed"]
+RECOVERY = ["recovery.adopted", "recovery.discarded", "recovery.removed"]
 FIRST_START = [
     "first_start.ca_key",
     "first_start.ca_certificate",
@@ -121,7 +121,12 @@ def test_killed_in_delete(daemon: Daemon, point: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "point"), [("store.linked", "recovery.discarded"), ("delete.removed", "recovery.removed")]
+    ("first", "point"),
+    [
+        ("store.linked", "recovery.adopted"),
+        ("store.linked", "recovery.discarded"),
+        ("delete.removed", "recovery.removed"),
+    ],
 )
 def test_killed_in_recovery(daemon: Daemon, first: str, point: str) -> None:
     """The sweep that puts things right may be killed too; the next one ends its work."""

@@ -12,14 +12,21 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
+from sqlalchemy import Connection, select, update
 from twisted.internet.task import Clock
 
-from glancetx.db.claims import LEASE, NOBODY, Claims, Process, start_time_of, this_process
+from glancetx.db.claims import CERTAIN, LEASE, NOBODY, Claims, Process, _abandon, start_time_of, this_process
 from glancetx.db.engine import Engine
+from glancetx.db.images import Images
+from glancetx.db.own_schema import claims as table
 from glancetx.db.own_schema import processes
 from glancetx.domain.claim import DELETE, DISCARD, IMPORT, UPLOAD, Claim
+from glancetx.domain.errors import Conflict
+from glancetx.domain.image import Image
+from glancetx.domain.limits import UNLIMITED
 
 Rows = Callable[..., Awaitable[list[Any]]]
+NewImage = Callable[..., Image]
 Count = Callable[..., Awaitable[int]]
 START = datetime(2026, 1, 1)
 
@@ -44,6 +51,13 @@ async def claims(engine: Engine, process: Process, clock: Clock) -> AsyncIterato
     made = Claims(engine, now=lambda: START + timedelta(seconds=clock.seconds()))
     await made.register(process)
     yield made
+
+
+async def another(engine: Engine) -> Claims:
+    """Those of a second process, of another host."""
+    made = Claims(engine, now=lambda: START)
+    await made.register(elsewhere())
+    return made
 
 
 @pytest.fixture
@@ -193,18 +207,106 @@ async def test_left_to_the_import(claims: Claims, process: Process) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_abandoned(claims: Claims, process: Process) -> None:
-    """An abandoned claim is an orphan though its process lives."""
-    claim = claim_of(process)
-    await claims.take(claim)
-    assert await claims.abandon(claim)
-    assert await claims.orphans() == [evolve(claim, process=NOBODY)]
+async def test_adopted_by_one(claims: Claims, process: Process, engine: Engine) -> None:
+    """Of two who have seen an orphan one gets it; as long as he works on it, it is an orphan for nobody."""
+    second = await another(engine)
+    await claims.take(claim_of(elsewhere()))
+    (orphan,), (seen,) = await claims.orphans(), await second.orphans()
+    with claims.working_on(orphan):
+        assert await claims.adopt(orphan) == evolve(orphan, process=process.id)
+        assert await second.adopt(seen) is None
+        assert await claims.orphans() == await second.orphans() == []
 
 
 @pytest_twisted.ensureDeferred
-async def test_abandon_nothing(claims: Claims, process: Process) -> None:
-    """Abandoning a claim that is gone tells so."""
-    assert not await claims.abandon(claim_of(process))
+async def test_adopted_by_the_next(claims: Claims, process: Process, engine: Engine) -> None:
+    """An adopted claim is an orphan again, for all others, when its process is dead; and for itself, when it failed."""
+    second, other = await another(engine), elsewhere()
+    third = Claims(engine, now=lambda: START)
+    await third.register(other)
+    await claims.take(claim_of(elsewhere()))
+    (orphan,) = await claims.orphans()
+    with third.working_on(orphan):
+        first = await third.adopt(orphan)
+        assert first is not None
+        await claims.retire(other)
+        assert await second.orphans() == [orphan]
+    with second.working_on(orphan):
+        assert await second.adopt(orphan) is not None
+        await third.release(first)
+        assert not await third.adopt(first)
+    assert await claims.orphans() == []
+    assert await second.orphans() == [orphan]
+
+
+@pytest_twisted.ensureDeferred
+async def test_adopted_meanwhile(claims: Claims, engine: Engine) -> None:
+    """What somebody adopts while another one looks for orphans is not taken away from him."""
+    await claims.take(claim_of(elsewhere()))
+
+    def late(connection: Connection) -> list[str]:
+        seen = connection.execute(select(table.c.id, table.c.process)).all()
+        connection.execute(update(table).values(process="adopter"))
+        _abandon(connection, seen)
+        return list(connection.execute(select(table.c.process)).scalars())
+
+    assert await engine.interact(late) == ["adopter"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_kept_by_its_owner(claims: Claims, process: Process) -> None:
+    """Who is to undo what he did himself finds out whether it still is his; nobody can take it from him meanwhile."""
+    claim = claim_of(process)
+    with claims.working_on(claim):
+        assert await claims.adopt(claim) is None
+        await claims.take(claim)
+        assert await claims.adopt(claim) == claim
+        assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_discarding_and_filling(claims: Claims, images: Images, new_image: NewImage, process: Process) -> None:
+    """Data of an earlier attempt is not removed while the image is filled, nor is the image filled while that is."""
+    image = await images.create(new_image(disk_format="raw", container_format="bare"))
+    left = evolve(claim_of(process, DISCARD), image_id=image.id, process=NOBODY)
+    filling = evolve(claim_of(process, number=1), image_id=image.id)
+    await claims.leave([left])
+    with claims.working_on(filling):
+        await images.begin(image.to("saving"), "queued", filling, UNLIMITED, 1)
+        assert await claims.adopt(left) is None
+        assert await claims.orphans() == []
+        await images.requeue(filling)
+    with claims.working_on(left):
+        adopted = await claims.adopt(left)
+        assert adopted is not None
+        with pytest.raises(Conflict):
+            await images.begin(image.to("saving"), "queued", filling, UNLIMITED, 1)
+        await claims.release(adopted)
+    await images.begin(image.to("saving"), "queued", filling, UNLIMITED, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_left_twice(claims: Claims, process: Process) -> None:
+    """What is left of an attempt is noted once, and not taken from who has adopted it."""
+    left = evolve(claim_of(process, DISCARD), process=NOBODY)
+    await claims.leave([left])
+    with claims.working_on(left):
+        assert await claims.adopt(left)
+        await claims.leave([left])
+        assert await claims.orphans() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_certainty(claims: Claims, process: Process, clock: Clock) -> None:
+    """Who could not renew his lease in time is not certain of what he has adopted, not even when he has renewed it."""
+    before = claims.certainty()
+    clock.advance(LEASE * CERTAIN)
+    assert before()
+    clock.advance(1)
+    assert not before()
+    await claims.renew(process)
+    assert not before()
+    assert claims.certainty()()
 
 
 @pytest_twisted.ensureDeferred
@@ -214,7 +316,7 @@ async def test_release(claims: Claims, process: Process) -> None:
     await claims.take(claim)
     for _ in range(2):
         await claims.release(claim)
-    assert not await claims.abandon(claim)
+    assert await claims.existing([claim.id]) == set()
 
 
 @pytest_twisted.ensureDeferred

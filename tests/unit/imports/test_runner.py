@@ -15,8 +15,9 @@ from twisted.internet.task import Clock
 from glancetx.db.claims import NOBODY, Claims, Process, this_process
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
-from glancetx.db.imports import ImportRuns
+from glancetx.db.imports import ImportRuns, leftover
 from glancetx.domain.claim import IMPORT, Claim
+from glancetx.domain.errors import ImportLost
 from glancetx.domain.image import Image
 from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ImportRun
 from glancetx.domain.task import Task
@@ -35,6 +36,7 @@ class Waiting:
     def __init__(self) -> None:
         self.begun: list[Work] = []
         self.ends: list[Deferred[None]] = []
+        self.lost = False
 
     async def perform(self, work: Work) -> None:
         self.begun.append(work)
@@ -48,10 +50,11 @@ class Waiting:
         raise AssertionError(error)
 
     async def clean(self, run: ImportRun, claim: Claim) -> None:
-        """Nothing was stored."""
+        if self.lost:
+            raise ImportLost(run.image_id)
 
     def leftovers(self, run: ImportRun, claim: Claim) -> list[Claim]:
-        return []
+        return [leftover(run.image_id, "files", claim.id[::-1], None)]
 
 
 @define
@@ -147,3 +150,22 @@ async def test_ended_without_an_end(place: Place) -> None:
     assert [each.run.attempts for each in place.performer.begun] == [0, 1]
     assert await place.claims.orphans() == []
     place.performer.ends[-1].callback(None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_lost_to_another(place: Place) -> None:
+    """Who has lost an import leaves what he has stored to who has it: that may be storing data in the same place."""
+    run, claim = await place.noted()
+    place.runner.launch(run, claim)
+    place.performer.lost = True
+    anew = evolve(claim, id=uuid.uuid4().hex, process=NOBODY)
+    left = place.performer.leftovers(run, claim)
+    with place.claims.working_on(anew):
+        await place.runs.give_back(run, claim)
+        assert await place.runs.take_over(evolve(claim, process=NOBODY), anew, left) is not None
+        place.performer.ends[-1].errback(ImportLost(run.image_id))
+        await until(the_reactor(), lambda: not place.runner.running)
+        assert await place.runs.leftovers(run.image_id) == left
+        assert await place.claims.adopt(left[0]) is None
+        adopted = await place.claims.adopt(left[0], beside=anew.id)
+    assert adopted == evolve(left[0], process=place.process.id)

@@ -1,0 +1,3 @@
+"""The tests of this name, on a MariaDB and a PostgreSQL."""
+
+from tests.unit.transfer.test_recovery import *
