@@ -251,7 +251,9 @@ def _doubt(connection: Connection, image_id: str, location_ids: Sequence[int], d
 
 def _begin_repair(connection: Connection, copy: Copy, claim: Claim) -> bool:
     hold(connection, copy.image_id)  # of several processes that want to remake it, one comes first
-    damaged = select(copies.c.state).where(*_undisturbed(copy))
+    there = (image_locations.c.id == copies.c.location_id, image_locations.c.status == "active")
+    read = select(image_locations.c.id).where(*there)  # nobody is removing it
+    damaged = select(copies.c.state).where(*_undisturbed(copy), read.exists())
     if connection.execute(damaged).scalar() not in (CORRUPT, MISSING):
         return False
     add_claim(connection, claim)

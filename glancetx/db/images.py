@@ -18,7 +18,7 @@ from glancetx.db.dialects import alive, as_kept
 from glancetx.db.engine import Engine
 from glancetx.db.gathered import Gathered
 from glancetx.db.own_schema import claims
-from glancetx.db.reading import find_image, load_images, load_page
+from glancetx.db.reading import find_image, hold_image, load_images, load_page
 from glancetx.db.schema import images
 from glancetx.db.shares import ALL, Sight
 from glancetx.db.telling import Tell, nobody
@@ -176,6 +176,13 @@ class Images:
         """
         return await self._engine.ensure(_release_stuck, utc_now() - timedelta(seconds=seconds))
 
+    async def doom(self, image: Image, claim: Claim) -> Image:
+        """Note *claim* to remove the data of *image*, which is returned as it is now: no import adds any more to it.
+
+        :raises StatusConflict: as `save`.
+        """
+        return await self._engine.interact(_doom, image, claim)
+
     async def delete(
         self,
         image: Image,
@@ -276,6 +283,14 @@ def _requeue(connection: Connection, claim: Claim, tell: Tell[Image], leaving: b
         return False
     tell(connection, _present(connection, claim.image_id))
     return True
+
+
+def _doom(connection: Connection, image: Image, claim: Claim) -> Image:
+    current = hold_image(connection, image.id)
+    if current is None or current.status != image.status:
+        raise StatusConflict(image.id, image.status, current.status if current else None)
+    add_claim(connection, claim)
+    return current
 
 
 def _release_stuck(connection: Connection, before: datetime) -> list[str]:

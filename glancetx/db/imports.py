@@ -121,7 +121,8 @@ class ImportRuns:
 
         None, and nothing is done to the image, if it was deleted.
 
-        :raises ImportLost: if the import is not ours any more; nothing is written then.
+        :raises ImportLost: if the import is not ours any more, or the image's data is being removed; nothing is written
+            then.
         """
         return await self._engine.interact(_end, run, claim, task, change, leftovers, tell)
 
@@ -249,8 +250,7 @@ def _of_claim(connection: Connection, claim_id: str) -> ImportRun | None:
 
 
 def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: Sequence[Claim]) -> ImportRun | None:
-    going = select(claims.c.id).where(claims.c.image_id == orphan.image_id, claims.c.kind == DELETE)
-    if connection.execute(going).first() is not None:  # when the image is gone, or stays after all, it is ended
+    if _is_being_deleted(connection, orphan.image_id):  # when the image is gone, or stays after all, it is ended
         return None
     ours = delete(claims).where(claims.c.id == orphan.id, claims.c.process == NOBODY)
     if connection.execute(ours).rowcount != 1:
@@ -263,6 +263,11 @@ def _take_over(connection: Connection, orphan: Claim, claim: Claim, leftovers: S
     run = evolve(run, claim=claim.id, attempts=run.attempts + 1)
     _write(connection, run)
     return run
+
+
+def _is_being_deleted(connection: Connection, image_id: str) -> bool:
+    going = select(claims.c.id).where(claims.c.image_id == image_id, claims.c.kind == DELETE)
+    return connection.execute(going).first() is not None
 
 
 def _leftovers(connection: Connection, image_id: str) -> list[Claim]:
@@ -335,6 +340,8 @@ def _end(
     if not drop_claim(connection, claim):
         raise ImportLost(run.image_id)
     image = _lock_row(connection, run.image_id)
+    if image is not None and _is_being_deleted(connection, run.image_id):
+        raise ImportLost(run.image_id)  # what it adds now would not be removed
     if image is not None:
         image = save_image(connection, change(image), image.status, None, None)
     table = image_properties

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from glancetx.db.dialects import alive
 from glancetx.db.engine import Engine
+from glancetx.db.own_schema import claims, copies
 from glancetx.db.schema import image_locations, images
 from glancetx.db.strays import is_going
-from glancetx.domain.errors import AttributeForbidden, StatusConflict
+from glancetx.domain.claim import REPAIR
+from glancetx.domain.copy import CORRUPT, MISSING
+from glancetx.domain.errors import AttributeForbidden, Conflict, StatusConflict
 from glancetx.domain.image import Image, Location, utc_now
 
 ACTIVE: Final = "active"
 PENDING_DELETE: Final = "pending_delete"
 DELETED: Final = "deleted"
+DAMAGED: Final = frozenset((CORRUPT, MISSING))
 
 
 class LocationRows:
@@ -35,6 +39,8 @@ class LocationRows:
         """Let nobody read *location* any more, because its data is to be deleted.
 
         :raises AttributeForbidden: if it is the last one that the image has, whatever others remove at the same time.
+        :raises Conflict: if a copy is being remade, perhaps from this one; or if the others have to be, and can only be
+            remade from this one.
         :raises StatusConflict: if the image or the location is not what it was.
         """
         await self._engine.interact(_retire, image, location)
@@ -58,9 +64,17 @@ def _retire(connection: Connection, image: Image, location: Location) -> None:
         raise StatusConflict(image.id, image.status, None)
     # The image's row is ours until the commit: nobody else removes a location meanwhile.
     table = image_locations
-    left = select(func.count()).select_from(table).where(table.c.image_id == image.id, *_active())
-    if connection.execute(left.where(table.c.id != location.id)).scalar_one() == 0:
+    known = table.outerjoin(copies, copies.c.location_id == table.c.id)
+    there = select(table.c.id, copies.c.state).select_from(known).where(table.c.image_id == image.id, *_active())
+    states = {location_id: state for location_id, state in connection.execute(there)}
+    others = [state for location_id, state in states.items() if location_id != location.id]
+    if not others:
         raise AttributeForbidden("Cannot remove last location in the image.")
+    if states.get(location.id) not in DAMAGED and DAMAGED.issuperset(others):
+        raise Conflict("The other copies of the image are damaged, and can be remade from this one only")
+    repair = select(claims.c.id).where(claims.c.image_id == image.id, claims.c.kind == REPAIR)
+    if connection.execute(repair).first() is not None:  # begun while it held the image's row
+        raise Conflict("A copy of the image is just being remade, try again when that has ended")
     mine = update(table).where(table.c.id == location.id, *_active())
     if connection.execute(mine.values(status=PENDING_DELETE, updated_at=utc_now())).rowcount != 1:
         raise StatusConflict(image.id, image.status, image.status)

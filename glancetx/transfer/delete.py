@@ -108,7 +108,7 @@ class Deletes:
         )
         # Data once removed cannot be put back: whatever ends us from here on, somebody has to finish the delete.
         with self._claims.working_on(claim):
-            await self._claims.take(claim)
+            image = await self._images.doom(image, claim)
             reach("delete.claimed")
             if LOCK in image.properties:
                 await self._stop_readers(image.id)

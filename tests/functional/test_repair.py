@@ -15,7 +15,11 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from glancetx.config.settings import AuditSettings, FilesystemSettings, StoresSettings
 from glancetx.db.copies import Copies
+from glancetx.db.images import Images
+from glancetx.db.locations import LocationRows
 from glancetx.db.schema import image_locations
+from glancetx.domain.claim import REPAIR, Claim
+from glancetx.domain.context import service_context
 from glancetx.domain.copy import CORRUPT, MISSING, SOUND, UNKNOWN, Copy
 from glancetx.domain.image import utc_now
 from tests.functional.test_audit import flip
@@ -194,3 +198,41 @@ async def test_what_cannot_be_remade_is_in_nobodys_way(
     replicator = api.service.background.replicator
     assert [await replicator.run_once() for _ in range(3)] == [0, 0, 1]
     assert await states(api) == {MISSING: 8, SOUND: 2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_needed_cannot_be_removed(start: Started, tmp_path: Path) -> None:
+    """The last sound copy stays, by which others are remade; so do all while one is remade; then each may go."""
+    api = await service(start, tmp_path)
+    image = await twice(api)
+    flip(image.files[0], 3)
+    await api.service.background.auditor.run_once()
+    engine, claims = api.service._engine, api.service._claims
+
+    async def remove(store: str) -> int:
+        return (await api.request("DELETE", f"/v2/stores/{store}/{image.id}")).status
+
+    assert await remove("cheap") == 409
+    (damaged,) = await Copies(engine).in_state(CORRUPT)
+    claim = Claim(id="c" * 32, kind=REPAIR, image_id=image.id, store="fast", process=api.service._process.id)
+    with claims.working_on(claim):
+        assert await Copies(engine).begin_repair(damaged, claim)
+        assert [await remove("cheap"), await remove("fast")] == [409, 409]
+        await claims.release(claim)
+    assert await api.service.background.replicator.run_once() == 1
+    assert await remove("cheap") == 204
+    assert await read(api, image) == (200, image.content)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_being_removed_is_not_remade(start: Started, tmp_path: Path) -> None:
+    """A copy that somebody is removing from its store does not come back."""
+    api = await service(start, tmp_path)
+    image = await twice(api)
+    flip(image.files[0], 3)
+    await api.service.background.auditor.run_once()
+    (damaged,) = await Copies(api.service._engine).in_state(CORRUPT)
+    found = await Images(api.service._engine).get(service_context(), image.id)
+    await LocationRows(api.service._engine).retire(found, damaged.location)
+    claim = Claim(id="c" * 32, kind=REPAIR, image_id=image.id, store="fast", process=api.service._process.id)
+    assert not await Copies(api.service._engine).begin_repair(damaged, claim)

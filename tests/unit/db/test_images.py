@@ -17,14 +17,17 @@ from twisted.python.failure import Failure
 from glancetx.db.claims import Claims, Process
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
+from glancetx.db.imports import ImportRuns
 from glancetx.db.own_schema import claims as claims_table
 from glancetx.db.schema import images as images_table
-from glancetx.domain.claim import UPLOAD, Claim
+from glancetx.domain.claim import DELETE, IMPORT, UPLOAD, Claim
 from glancetx.domain.context import RequestContext, service_context
-from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, StatusConflict
+from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, ImportLost, StatusConflict
 from glancetx.domain.image import Image, Location, utc_now
+from glancetx.domain.importing import COPY_IMAGE, ImportPlan, ImportRun
 from glancetx.domain.limits import UNLIMITED
 from glancetx.domain.query import ImageQuery
+from glancetx.domain.task import Task
 
 NewImage = Callable[..., Image]
 Rows = Callable[..., Awaitable[list[Any]]]
@@ -487,6 +490,35 @@ async def test_delete_releases(images: Images, new_image: NewImage, process: Pro
     image = await images.save(image, was="queued", take=claim)
     await images.delete(image, was="queued", release=claim)
     assert await count(claims_table) == 0
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("first", ["import", "delete"])
+async def test_import_ends_while_deleted(
+    images: Images, claims: Claims, new_image: NewImage, process: Process, engine: Engine, first: str
+) -> None:
+    """Whose data is being removed gets no more by an import; what it got before is removed as well."""
+    image = await images.create(evolve(full(new_image), locations=(DATA,)))
+    runs, copy = ImportRuns(engine), Location(url="file:///two", metadata={"store": "slow"})
+    copying, deleting = claim_on(image, process, kind=IMPORT), claim_on(image, process, kind=DELETE, id="d" * 32)
+    plan = ImportPlan(method=COPY_IMAGE, stores=("slow",), multiple=True)
+    task = Task(id="1" * 36, type="api_image_import", owner="ours", image_id=image.id)
+    run = ImportRun(task_id=task.id, image_id=image.id, claim=copying.id, host="here", plan=plan)
+    image = await runs.begin("active", task, run, copying, lambda each: each)
+
+    async def ends() -> None:
+        await runs.end(run, copying, task, lambda each: evolve(each, locations=(*each.locations, copy)))
+
+    if first == "import":
+        await ends()
+    doomed = await images.doom(image, deleting)
+    if first == "delete":
+        with pytest.raises(ImportLost):
+            await ends()
+    assert [each.url for each in doomed.locations] == [DATA.url, copy.url][: 1 + (first == "import")]
+    await images.delete(doomed, was="active", release=deleting)
+    with pytest.raises(StatusConflict):
+        await images.doom(image, deleting)
 
 
 @pytest_twisted.ensureDeferred
