@@ -18,6 +18,7 @@ from glancetx.db.imports import ImportRuns
 from glancetx.db.members import Members
 from glancetx.interfaces import ILimits
 from glancetx.notifications.events import Events
+from glancetx.outgoing.guarded import check
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
 from glancetx.transfer.readers import Readers
@@ -74,6 +75,11 @@ class Ground:
     runs: ImportRuns
     copies: Copies
     readers: Readers
+
+    async def check_url(self, url: str) -> None:
+        """:raises UrlRefused: if imports may not fetch from there."""
+        proxied = self.settings.downloads.fetch_proxy is not None
+        await check(self.reactor, self.settings.fetch, url, proxied=proxied)
 
     @classmethod
     def of(

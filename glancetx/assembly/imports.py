@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -19,7 +18,6 @@ from glancetx.imports.progress import Progress
 from glancetx.imports.runner import ImportRunner
 from glancetx.imports.sources import Sources
 from glancetx.interfaces import IImportStep
-from glancetx.outgoing.guarded import check
 from glancetx.transfer.download import Downloads
 from glancetx.transfer.nodes import Nodes
 from glancetx.transfer.signature import Signatures
@@ -89,7 +87,7 @@ class ImportBuilder:
             self.signatures,
             settings.imports,
             ground.process,
-            partial(check, ground.reactor, settings.fetch, proxied=settings.downloads.fetch_proxy is not None),
+            ground.check_url,
             nodes,
             multiple=ground.multiple,
         )

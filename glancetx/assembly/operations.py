@@ -79,7 +79,7 @@ class OperationBuilder:
             sharing=Sharing(images, ground.members, policy, events, tell, quota=settings.images.image_member_quota),
             activation=Activation(images, policy, events, self._forget),
             consumption=Consumption(Usages(engine), ground.limits),
-            tasks=TaskList(Tasks(engine), images, policy, events, settings.imports.task_time_to_live),
+            tasks=TaskList(Tasks(engine), images, policy, events, settings.imports.task_time_to_live, ground.check_url),
             following=Following(ground.reactor, images, policy, ImportStates(engine)),
             directory=self._directory(),
             schema=schema,

@@ -41,6 +41,9 @@ async def test_create(api: Api) -> None:
         {"type": "import", "input": "x"},
         {"type": "import", "input": None},
         {"type": "import", "input": {}, "extra": 1},
+        {"type": "import", "input": {}},
+        {"type": "import", "input": {"import_from": "file:///etc/passwd"}},
+        {"type": "import", "input": {"import_from": "http://127.0.0.1:1/"}},
         [],
     ],
 )

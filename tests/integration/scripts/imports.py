@@ -95,11 +95,11 @@ IMPORTING = [
 ]
 
 MISTAKES = [
+    create(20, **FORMATS),
+    stage(20),  # before anything runs: Glance's SQLite may be locked then
     create(21, disk_format="qcow2", container_format="bare"),
     stage(21, b"QQQQ" * 300),
     run(21),
-    create(20, **FORMATS),
-    stage(20),
     *refused(
         20,
         (None, {}, None),
@@ -133,6 +133,7 @@ QUERIES = (
     "status=success&sort_key=created_at&sort_dir=asc&limit=2", "type=import",
 )  # fmt: skip
 
+LEGACY = {"import_from_format": "raw", "image_properties": {}}
 TASKS = [
     Ask("GET", "/v2/tasks", caller=OWNER),
     Ask("POST", "/v2/tasks", {}, caller=OWNER),
@@ -152,6 +153,12 @@ TASKS = [
     Ask("POST", "/v2/tasks", {"type": "api_image_import", "input": None}, differs=CRASH),
     Ask("POST", "/v2/tasks", {"type": "api_image_import", "input": {"image_id": "x"}}, keep={"task": "id"}),
     Ask("GET", "/v2/tasks/<task>", until={"status": "failure"}, differs={"body": "tells the reason"}),
+    Ask("POST", "/v2/tasks", {"type": "import", "input": {}}),
+    *(
+        Ask("POST", "/v2/tasks", {"type": "import", "input": {**LEGACY, "import_from": source}})
+        for source in ("", "ftp://x/", "file:///x", "filesystem:///x", "http://127.0.0.1/", "https://x:22/", "nope")
+    ),
+    Ask("POST", "/v2/tasks", {"type": "import", "input": {**LEGACY, "import_from": 5}}, differs=CRASH),
     Ask("GET", "/v2/schemas/task"),
     Ask("GET", "/v2/schemas/tasks"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.integration.replaying import FRIEND, OWNER, STRANGER, Ask, image_id
+from tests.integration.replaying import ADMIN, FRIEND, OWNER, STRANGER, Ask, image_id
 from tests.running import DATA
 
 OLD_PATCH = "application/openstack-images-v2.0-json-patch"
@@ -395,4 +395,23 @@ TRANSFER = [
     Ask("GET", f"{item(40)}/file", caller=OWNER),
 ]
 
-RECORDS = [*CREATING, *SHOWING, *PATCHING, *DELETING, *SHARING, *TRANSFER]
+# What was there before and is there again, and what goes with a deleted image (D-040..D-049).
+AGAIN = [
+    create(60, **FORMATS, foo="1", gone="1", tags=["a", "b"]),
+    *(patch(60, change) for change in (remove("/foo"), add("/foo", "2"), replace("/foo", "3"), remove("/gone"))),
+    Ask("DELETE", f"{item(60)}/tags/a", caller=OWNER),
+    *[Ask("PUT", f"{item(60)}/tags/a", caller=OWNER)] * 2,
+    patch(60, replace("/tags", ["c", "a"])),
+    Ask("POST", f"{item(60)}/members", {"member": FRIEND}, caller=OWNER),
+    Ask("PUT", f"{item(60)}/members/{FRIEND}", {"status": "accepted"}, caller=FRIEND),
+    Ask("DELETE", f"{item(60)}/members/{FRIEND}", caller=OWNER),
+    Ask("POST", f"{item(60)}/members", {"member": FRIEND}, caller=OWNER),
+    patch(60, replace("/owner", ""), caller=ADMIN, differs={"body": "shown as it is kept"}),
+    create(61, **FORMATS, foo="1", tags=["x"]),
+    upload(61, b"abc"),
+    Ask("POST", f"{item(61)}/members", {"member": FRIEND}, caller=OWNER),
+    Ask("DELETE", item(61), caller=OWNER),
+    create(61),
+]
+
+RECORDS = [*CREATING, *SHOWING, *PATCHING, *DELETING, *SHARING, *TRANSFER, *AGAIN]
