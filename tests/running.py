@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from glancetx.app import ImageService
 from glancetx.config.settings import DatabaseSettings, FilesystemSettings, ImportSettings, Settings, StoresSettings
+from tests.nursery import Child, nursery
 from tests.ports import free_port as free_port
 
 JSON = "application/json"
@@ -110,9 +111,12 @@ Started = Callable[..., Coroutine[Any, Any, Api]]
 
 
 class Daemon:
-    """``twistd -n glancetx`` in a folder of its own; started, killed and started again as a test wants."""
+    """``twistd -n glancetx`` in a folder of its own; started, killed and started again as a test wants.
 
-    def __init__(self, folder: Path) -> None:
+    It is forked from a process that has loaded what it needs. A *whole* one begins as those do that nobody tests.
+    """
+
+    def __init__(self, folder: Path, whole: bool = False) -> None:
         self.folder = folder
         self.images = folder / "images"
         self.port = free_port()
@@ -121,7 +125,8 @@ class Daemon:
         self.tls: ssl.SSLContext | None = None  # what `call` speaks, if not plain HTTP
         self.log = folder / "twistd.log"
         self.command = [str(Path(sys.executable).parent / "twistd")]
-        self._process: subprocess.Popen[bytes] | None = None
+        self.whole = whole
+        self._process: subprocess.Popen[bytes] | Child | None = None
         config = f"""
             [database]
             connection = sqlite:///{folder}/db.sqlite
@@ -140,11 +145,13 @@ class Daemon:
             time.sleep(0.02)
         raise AssertionError(f"no answer; the log says: {self.log.read_text()[-3000:]}")
 
-    def spawn(self, *options: str, **environ: str) -> subprocess.Popen[bytes]:
+    def spawn(self, *options: str, **environ: str) -> subprocess.Popen[bytes] | Child:
         command = [*self.command, "-n", "--pidfile", str(self.folder / "twistd.pid"), "glancetx"]
         command += ["--config-file", str(self.folder / "glance-api.conf"), *options]
         if "--listen" not in options:
             command += ["--listen", self.listen]
+        if not self.whole:
+            return nursery().start(command, self.folder, {**os.environ, **environ}, self.log)
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,

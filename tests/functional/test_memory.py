@@ -80,7 +80,7 @@ class Measured:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        self.daemon = Daemon(folder)
+        self.daemon = Daemon(folder, whole=True)
         self._tls_port = free_port()
         files = prepare_certificates(folder / "tls", ["127.0.0.1"])
         self._tls = ssl.create_default_context(cafile=files.ca)

@@ -66,7 +66,7 @@ def check_installed(python: Path, daemon: Daemon) -> None:
     assert Path(where.strip()).is_relative_to(python.parents[1])
     twistd = [python, "-c", "from twisted.scripts.twistd import run; run()"]
     assert " glancetx " in run(*twistd, "--help", folder=daemon.folder)
-    daemon.command = [str(word) for word in twistd]
+    daemon.command, daemon.whole = [str(word) for word in twistd], True
     daemon.start()
     assert daemon.answers(), daemon.log.read_text()
     manage = python.parent / "glancetx-manage"

@@ -100,6 +100,13 @@ def downloading(daemon: Daemon, image_id: str) -> Iterator[http.client.HTTPRespo
 
 
 @pytest.fixture
+def daemon(daemon: Daemon) -> Daemon:
+    """One that begins as others do."""
+    daemon.whole = True
+    return daemon
+
+
+@pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     """Where systemd would listen for what its service says; give its name as NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:

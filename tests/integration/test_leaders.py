@@ -167,7 +167,7 @@ def nodes(
             etcd.start()
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            daemon = Daemon(tmp_path / name)
+            daemon = Daemon(tmp_path / name, whole=True)
             daemon.command = [sys.executable, str(PROGRAM)]
             daemon.configure(f"""
                 [DEFAULT]
