@@ -1,8 +1,13 @@
-"""What is generated of options and policy rules is as they are: ``python -m tests.checks.reference`` makes it so."""
+"""What is generated of options and policy rules is as they are: ``python -m tests.checks.reference`` makes it so.
+
+The samples written by hand are accepted by those for whom they are.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +16,13 @@ from glancetx.access.rules import list_rules
 from glancetx.config.loading import load_settings
 from glancetx.config.options import GROUPS, list_options
 from tests.checks.reference import CONFIG_SAMPLE, CONFIGURATION, POLICY_SAMPLE, sample, with_tables
+from tests.needs import program
 
-SAMPLES = re.findall(r"```ini\n(.*?)```", (CONFIGURATION.parent / "stores.md").read_text(encoding="utf-8"), re.DOTALL)
+ALL_SAMPLES = {
+    path.stem: re.findall(r"```ini\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    for path in CONFIGURATION.parent.glob("*.md")
+}
+SAMPLES = ALL_SAMPLES.pop("stores")
 TYPES = {"filesystem": "file", "rbd": "rbd", "s3": "s3", "swift": "swift", "vmware": "vmware"}
 STALE = "stale: run python -m tests.checks.reference"
 
@@ -69,3 +79,25 @@ def test_samples_of_stores(shown: str, tmp_path: Path) -> None:
     config.write_text(whole.replace("swift.conf", str(accounts)))
     stores = load_settings([config]).stores
     assert stores.default == (group[1] if group else "fast" if stores.multiple else "file")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [each for samples in ALL_SAMPLES.values() for each in samples if not each.startswith("[^")],  # rules of properties
+)
+def test_samples(shown: str, tmp_path: Path) -> None:
+    """Each sample of a configuration in the other docs is accepted, every word of it."""
+    config = tmp_path / "glance-api.conf"
+    account = "[keystone_authtoken]\nauth_url = https://cloud.example:5000\n"
+    config.write_text(account + shown)
+    assert load_settings([config]).ignored == ()
+    assert re.findall(r"^[^#\n]+ #.*", shown, re.MULTILINE) == []  # that would be a part of the value
+
+
+def test_unit(tmp_path: Path) -> None:
+    """systemd understands every line of the unit."""
+    unit = tmp_path / "glancetx.service"
+    text = (CONFIG_SAMPLE.parent / unit.name).read_text(encoding="utf-8")
+    unit.write_text(text.replace("/usr/bin/twistd", sys.executable))
+    done = subprocess.run([program("systemd-analyze"), "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
