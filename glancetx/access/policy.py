@@ -81,7 +81,9 @@ class Policy:
 
     def __init__(self, settings: AccessSettings, seconds: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._seconds = settings, seconds
-        self._of_projects = frozenset(rule.name for rule in list_rules() if rule.scope_types)
+        rules = list_rules()
+        self._of_projects = frozenset(rule.name for rule in rules if rule.scope_types)
+        self._defaults = {rule.name: _default_check(rule, settings.enforce_new_defaults) for rule in rules}
         self._seen = self._fingerprint()
         self._checks = self._load()
         self._look_at = seconds() + LOOK_EVERY
@@ -187,8 +189,7 @@ class Policy:
 
     def _load(self) -> dict[str, Check]:
         settings = self._settings
-        defaults = {rule.name: _default_check(rule, settings.enforce_new_defaults) for rule in list_rules()}
-        rules = Rules(defaults, settings.policy_default_rule)
+        rules = Rules(self._defaults, settings.policy_default_rule)
         for path in self._files():
             try:
                 rules.update(Rules.load(path.read_text()))

@@ -49,7 +49,7 @@ def _facts(copy: Copy) -> dict[str, str | int | None]:
     return {
         "image": copy.image_id,
         "location": copy.location.id,
-        "store": copy.location.metadata.get("store"),
+        "store": copy.location.store,
         "state": copy.state,
         "audited_at": f"{copy.audited_at:%Y-%m-%dT%H:%M:%SZ}" if copy.audited_at else None,
         "detail": copy.detail,

@@ -35,6 +35,11 @@ class Location:
     status: str = "active"
     id: int | None = None
 
+    @property
+    def store(self) -> str | None:
+        """The identifier of the store it says it is in; None if it does not say."""
+        return self.metadata.get("store")
+
 
 @frozen(kw_only=True)
 class Image:

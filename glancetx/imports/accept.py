@@ -224,7 +224,7 @@ def stores_without(locations: Iterable[Location], request: ImportRequest, stores
 
     :raises Invalid: if one that was named has it already.
     """
-    having = [each.metadata.get("store") for each in locations]
+    having = [each.store for each in locations]
     if not request.all_stores:
         for name in stores:
             if name in having:

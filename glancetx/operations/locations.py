@@ -91,7 +91,7 @@ class Locations:
             raise Conflict("It's not allowed to remove image data from store if image status is not 'active'")
         if len(image.locations) == 1:
             raise Forbidden(ONLY_STORE)
-        here = [each for each in image.locations if self._stores.named(each).metadata.get("store") == store]
+        here = [each for each in image.locations if self._stores.named(each).store == store]
         if not here:
             raise NotFound(f"Image {image_id} is not stored in store {store}.")
         await self.remove(image, here[:1], context.token)

@@ -107,7 +107,7 @@ class Stores:
 
     def named(self, location: Location) -> Location:
         """*location*; if it names no store that there is, but one writes such URLs, with the name of that one."""
-        if not self._naming or location.metadata.get("store") in self._stores:
+        if not self._naming or location.store in self._stores:
             return location
         name = self._writer_of(location.url)
         return location if name is None else evolve(location, metadata={**location.metadata, "store": name})
@@ -118,7 +118,7 @@ class Stores:
         Those in a store of *prefer* come first (A-111).
         """
         ranked = sorted(map(self.named, locations), key=self._rank)
-        return sorted(ranked, key=lambda location: location.metadata.get("store") not in prefer)
+        return sorted(ranked, key=lambda location: location.store not in prefer)
 
     def for_url(self, url: str) -> IStore:
         """As `for_location`, where nothing but the URL is known. :raises UnknownStore: if there is none."""
@@ -131,7 +131,7 @@ class Stores:
             return True, 0
 
     def _identify(self, location: Location) -> str:
-        named = location.metadata.get("store")
+        named = location.store
         return str(named) if named in self._stores else self._identify_url(location.url)
 
     def _identify_url(self, url: str) -> str:

@@ -103,7 +103,7 @@ class Deletes:
             id=uuid.uuid4().hex,
             kind=DELETE,
             image_id=image.id,
-            store=str(image.locations[0].metadata.get("store", "")),
+            store=image.locations[0].store or "",
             process=self._process,
         )
         # Data once removed cannot be put back: whatever ends us from here on, somebody has to finish the delete.

@@ -116,7 +116,7 @@ class DataRoom:
 
 def store_of(image: Image) -> str:
     """The store that most likely serves an image, as metrics call it."""
-    return str(image.locations[0].metadata.get("store", "default")) if image.locations else "none"
+    return (image.locations[0].store or "default") if image.locations else "none"
 
 
 def address_of(request: Any) -> str | None:

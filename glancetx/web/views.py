@@ -33,6 +33,7 @@ class ImageViews:
         self._settings = settings
         self._by_weight = by_weight
         self._multiple = multiple
+        self._located = multiple or settings.show_multiple_locations or settings.show_image_direct_url
         self._shown = Shown()
 
     def image(self, image: Image) -> dict[str, Any]:
@@ -62,21 +63,16 @@ class ImageViews:
             "created_at": moment(image.created_at),
             "updated_at": moment(image.updated_at),
         }
-        self._add_locations(document, image)
+        located = self._by_weight(image.locations) if self._located else []
+        if self._settings.show_multiple_locations:
+            document["locations"] = [location_view(each) for each in located]
+        if self._settings.show_image_direct_url and located:
+            document["direct_url"] = located[0].url
         path = f"/v2/images/{image.id}"
         document |= {"tags": list(image.tags), "self": path, "file": f"{path}/file", "schema": "/v2/schemas/image"}
-        if self._multiple and (stores := self._stores(image)):
+        if self._multiple and (stores := [each.store for each in located if each.store is not None]):
             document["stores"] = ",".join(stores)
         return document
-
-    def _stores(self, image: Image) -> list[str]:
-        return [each.metadata["store"] for each in self._by_weight(image.locations) if "store" in each.metadata]
-
-    def _add_locations(self, document: dict[str, Any], image: Image) -> None:
-        if self._settings.show_multiple_locations:
-            document["locations"] = [location_view(each) for each in self._by_weight(image.locations)]
-        if self._settings.show_image_direct_url and image.locations:
-            document["direct_url"] = self._by_weight(image.locations)[0].url
 
     def images(self, images: Sequence[Image], query: Sequence[tuple[str, str]], last: str | None) -> str:
         """A page, in JSON; *query* is the request's, *last* the marker of the next page if there may be one (A-057)."""
