@@ -25,6 +25,7 @@ from tests.typist import typist
 BIN = Path(sys.executable).parent
 ADMIN, ALICE, BOB = "admin", "alice", "bob"
 PROJECTS = {ADMIN: "admin", ALICE: "wonderland", BOB: "builders"}
+CONTENT = os.urandom(301_500)
 
 
 @frozen
@@ -118,6 +119,15 @@ def _output(terminal: int) -> Iterator[bytes]:
 def _done(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 0, f"{done.args}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+@frozen
+class Users:
+    """The three of a cloud, at the TLS port; whose folder has CONTENT as ``in.raw``."""
+
+    admin: Client
+    alice: Client
+    bob: Client
 
 
 class Cloud:

@@ -1,13 +1,19 @@
-"""What holds for all tests: how they are shared out among processes (``-n 2``), and what Hypothesis may demand."""
+"""What holds for all tests: how they are shared out among processes (``-n 2``), and what Hypothesis may demand.
+
+And what functional and integration tests both want.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.services.rabbitmq import RabbitMQ
 
 if TYPE_CHECKING:
     from tests.sharing import Sharing
@@ -31,3 +37,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
     from tests.sharing import Sharing  # which needs xdist
 
     return Sharing(config, log)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A RabbitMQ that runs, for all tests of a file."""
+    started = RabbitMQ(tmp_path_factory.mktemp("rabbitmq") / "broker")
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()

@@ -17,6 +17,7 @@ from typing import Final
 
 from glancetx.domain.errors import Conflict
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.safe_files import sync_folder
 from glancetx.stores.zeros import written_parts
 
 MARK: Final = "user.glancetx.attempt"
@@ -155,12 +156,3 @@ class Draft:
 
     def _nanoseconds(self) -> int:
         return int(self._attempt, 16) % 10**9
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in *folder* durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

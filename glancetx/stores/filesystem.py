@@ -29,9 +29,10 @@ from glancetx.domain.errors import (
 from glancetx.domain.listed import Item, Kept, Page
 from glancetx.interfaces import IListing, IStore, Stored
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.safe_files import sync_folder
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
-from glancetx.stores.draft import Draft, sync_folder
+from glancetx.stores.draft import Draft
 from glancetx.stores.folder_listing import FolderListing
 from glancetx.stores.folders import Folders
 from glancetx.stores.lookups import Lookups

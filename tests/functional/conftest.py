@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from glancetx.app import ImageService
 from glancetx.config.settings import Settings
 from glancetx.web.site import ImageSite
-from tests.cloud import Cloud
+from tests.cloud import ADMIN, ALICE, BOB, CONTENT, Cloud, Users
 from tests.running import Api, Daemon, Started, settings_in
 
 
@@ -71,3 +72,15 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
     finally:
         cloud.stop()
+
+
+@pytest.fixture(scope="module")
+def users(cloud: Cloud) -> Users:
+    (cloud.folder / "in.raw").write_bytes(CONTENT)
+    return Users(cloud.client(ADMIN), cloud.client(ALICE), cloud.client(BOB))
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """For the images of this test only."""
+    return f"{request.node.originalname} {uuid.uuid4().hex[:6]}"

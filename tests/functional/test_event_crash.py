@@ -29,16 +29,6 @@ PATIENCE = 60.0
 KILLS = int(os.environ.get("GLANCETX_KILLS", "2"))
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    started = RabbitMQ(tmp_path_factory.mktemp("rabbitmq") / "broker")
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
-
-
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> str:
     """Of this test alone."""

@@ -12,24 +12,12 @@ import pytest_twisted
 from attrs import evolve, frozen
 from zope.interface import implementer
 
-from glancetx.domain.context import RequestContext
-from glancetx.interfaces import IAuthenticator, INotifier
+from glancetx.interfaces import INotifier
+from tests.functional.test_sharing import Believing
 from tests.running import Api, Reply, Started, settings_in
 
 NAMESPACES = "/v2/metadefs/namespaces"
 TEXT = {"title": "T", "type": "string"}
-
-
-@implementer(IAuthenticator)
-class Believing:
-    """Whoever says that he works for a project does so; who works for ``root`` is an administrator."""
-
-    challenge = 'Basic realm="test"'
-
-    async def identify(self, header: Any, request_id: str) -> RequestContext:
-        project = header("x-project")
-        roles = frozenset({"reader", "member"} | ({"admin"} if project == "root" else set()))
-        return RequestContext(request_id=request_id, project_id=project, roles=roles, is_admin=project == "root")
 
 
 @implementer(INotifier)

@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import frozen
 
-from tests.cloud import ADMIN, ALICE, BOB, PROJECTS, Client, Cloud
+from tests.cloud import ALICE, BOB, CONTENT, PROJECTS, Client, Cloud, Users
 
-CONTENT = os.urandom(301_500)
 WONDERLAND, BUILDERS = PROJECTS[ALICE], PROJECTS[BOB]
-
-
-@frozen
-class Users:
-    """The three of the cloud, at the TLS port."""
-
-    admin: Client
-    alice: Client
-    bob: Client
-
-
-@pytest.fixture(scope="module")
-def users(cloud: Cloud) -> Users:
-    (cloud.folder / "in.raw").write_bytes(CONTENT)
-    return Users(cloud.client(ADMIN), cloud.client(ALICE), cloud.client(BOB))
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    """For the images of this test only."""
-    return f"{request.node.originalname} {uuid.uuid4().hex[:6]}"
 
 
 def names(listed: list[dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from tests.running import DATA, Daemon
 from tests.services.barbican import RealBarbican
-from tests.services.keystone import PASSWORD, RealKeystone
+from tests.services.keystone import RealKeystone
 from tests.signing import certificate, make_key, properties
 
 CONTENT = os.urandom(200_000)
@@ -55,17 +55,8 @@ def signer(made_keystone: RealKeystone, tmp_path_factory: pytest.TempPathFactory
         daemon.configure(f"""
             [DEFAULT]
             node_staging_uri = file://{daemon.folder}/staging
-            [paste_deploy]
-            flavor = keystone
-            [keystone_authtoken]
-            auth_url = {made_keystone.url}
-            auth_type = password
-            username = glance
-            password = {PASSWORD}
-            user_domain_name = Default
-            project_name = service
-            project_domain_name = Default
         """)
+        daemon.configure(made_keystone.authentication)
         daemon.start()
         key = make_key("RSA-PSS")
         yield Signer(daemon, made_keystone, key, barbican.store("red", certificate(key)), barbican)

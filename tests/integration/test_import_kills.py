@@ -20,7 +20,7 @@ import pytest
 from attrs import define, field
 
 from tests.running import DATA, PATIENCE, Daemon
-from tests.services.keystone import AUTHTOKEN, PASSWORD, RealKeystone
+from tests.services.keystone import RealKeystone
 from tests.services.mariadb import MariaDb
 from tests.services.source import Source, serving
 
@@ -109,17 +109,12 @@ class Nodes:
         return {name: {path.name for path in Path(self.folder, name).iterdir()} for name in (*STORES, "staging")}
 
 
-def authenticating(keystone: RealKeystone) -> str:
-    options = AUTHTOKEN.format(keystone=keystone.url, password=PASSWORD)
-    return f"[paste_deploy]\nflavor = keystone\n{options}"
-
-
 @pytest.fixture
 def there(keystone: RealKeystone, tmp_path: Path) -> Iterator[Daemon]:
     """An image service of another region."""
     (tmp_path / "there").mkdir()
     daemon = Daemon(tmp_path / "there")
-    daemon.configure(authenticating(keystone))
+    daemon.configure(keystone.authentication)
     daemon.start()
     keystone.add_endpoint("image", daemon.url, THERE)
     yield daemon
@@ -164,7 +159,7 @@ def nodes(keystone: RealKeystone, there: Daemon, tmp_path: Path) -> Iterator[Nod
                     allowed_hosts = 127.0.0.1
                     allowed_ports = {source.port},{there.port}
                 """)
-                daemons[-1].configure(authenticating(keystone))
+                daemons[-1].configure(keystone.authentication)
                 daemons[-1].start()
             yield Nodes(daemons, tmp_path, source, token, remote_image(there, token))
         finally:

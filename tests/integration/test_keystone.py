@@ -235,23 +235,8 @@ class Cloud:
     def __init__(self, keystone: RealKeystone, folder: Path, options: str = "") -> None:
         self.keystone, self.folder = keystone, folder
         self.daemon = Daemon(folder)
-        self.daemon.configure(
-            f"""
-            [paste_deploy]
-            flavor = keystone
-            [keystone_authtoken]
-            www_authenticate_uri = {keystone.url}
-            auth_url = {keystone.url}
-            auth_type = password
-            username = glance
-            password = {PASSWORD}
-            user_domain_name = Default
-            project_name = service
-            project_domain_name = Default
-            http_request_max_retries = 0
-            {options}
-            """
-        )
+        self.daemon.configure(keystone.authentication)
+        self.daemon.configure(f"[keystone_authtoken]\nhttp_request_max_retries = 0\n{options}")
 
     def start(self) -> None:
         self.daemon.start()

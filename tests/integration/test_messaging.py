@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,6 @@ driver = messagingv2
 transport_url = {broker}
 topics = {topic}
 """
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    started = RabbitMQ(tmp_path_factory.mktemp("rabbitmq") / "broker")
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
 
 
 def image(number: int) -> str:

@@ -72,6 +72,11 @@ class RealKeystone(UwsgiServer):
         self.users: dict[str, str | None] = {"admin": "admin"}
         self._lifetime = LIFETIME
 
+    @property
+    def authentication(self) -> str:
+        """Options of an image service that asks it who is calling."""
+        return f"[paste_deploy]\nflavor = keystone\n{AUTHTOKEN.format(keystone=self.url, password=PASSWORD)}"
+
     def make(self) -> None:
         """Make the database, the keys and the administrator."""
         self._configure()
