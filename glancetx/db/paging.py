@@ -13,6 +13,7 @@ from sqlalchemy import (
     CompoundSelect,
     Dialect,
     FromClause,
+    Select,
     Table,
     and_,
     bindparam,
@@ -29,9 +30,9 @@ Sort = tuple[tuple[str, str], ...]
 """Columns with their directions, ``asc`` or ``desc``; no two rows are equal in all of them."""
 
 
-def ordering(table: FromClause | CompoundSelect[Any], sort: Sort) -> list[ColumnElement[Any]]:
+def ordering(table: FromClause | CompoundSelect[Any] | Select[Any], sort: Sort) -> list[ColumnElement[Any]]:
     """The terms of ORDER BY."""
-    columns = table.selected_columns if isinstance(table, CompoundSelect) else table.c
+    columns = table.selected_columns if isinstance(table, (CompoundSelect, Select)) else table.c
     return [columns[key].asc() if direction == "asc" else columns[key].desc() for key, direction in sort]
 
 

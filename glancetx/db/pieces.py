@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import CompoundSelect, Dialect, FromClause, Select, false, or_, select, true, union
+from sqlalchemy import CompoundSelect, Dialect, FromClause, Select, false, or_, select, true, union, union_all
 
 from glancetx.db.clues import FEW, Clue
-from glancetx.db.dialects import alive, merges_unions, prefers_joins, unindexed
+from glancetx.db.dialects import alive, merges_distinct, merges_unions, prefers_joins, unindexed
 from glancetx.db.filters import matching
 from glancetx.db.paging import Condition, Sort, behind, ordering, stretches
 from glancetx.db.rows import select_images
@@ -62,10 +62,13 @@ class Pieces:
         # By the page's columns and this way round: MariaDB sorts ids then, and no rows with long texts in files.
         return found.prefix_with("STRAIGHT_JOIN", dialect="mysql").order_by(*ordering(page, self.sort))
 
-    def _united(self, pieces: Sequence[Select[Any]]) -> CompoundSelect[Any]:
+    def _united(self, pieces: Sequence[Select[Any]]) -> CompoundSelect[Any] | Select[Any]:
         """The first of all *pieces*; an image may be in several."""
+        every: CompoundSelect[Any] | Select[Any]
         if merges_unions(self.dialect):
             every = union(*(piece.order_by(None).limit(None) for piece in pieces))
+        elif merges_distinct(self.dialect):
+            every = select(union_all(*(select(piece.subquery()) for piece in pieces)).subquery()).distinct()
         else:
             every = union(*(select(piece.subquery()) for piece in pieces))
         return every.order_by(*ordering(every, self.sort)).limit(self.query.limit)

@@ -28,6 +28,11 @@ def merges_unions(dialect: Dialect) -> bool:
     return dialect.name == "sqlite"
 
 
+def merges_distinct(dialect: Dialect) -> bool:
+    """The same of a UNION ALL whose rows are made distinct by a SELECT around it."""
+    return dialect.name == "postgresql"
+
+
 def prefers_joins(dialect: Dialect) -> bool:
     """Whether it is much dearer to ask a subquery for each row than to join the table that it asks."""
     return dialect.name == "mysql"
