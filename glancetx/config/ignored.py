@@ -51,4 +51,5 @@ def _parse(path: str | Path) -> dict[str, dict[str, list[str]]]:
 
 
 def _known(conf: Any, group: str, name: str) -> bool:
-    return name in (conf if group == "DEFAULT" else conf[group]) or (group, name) in FORMER
+    known = name in (conf if group == "DEFAULT" else conf[group])
+    return known or (group if group in GROUPS else "backend_defaults", name) in FORMER

@@ -158,16 +158,15 @@ def read_files(files: Iterable[str | Path], dirs: Iterable[str | Path]) -> Any:
     arguments = [f"--config-file={path}" for path in files] + [f"--config-dir={path}" for path in dirs]
     try:
         conf(arguments, project="glancetx", default_config_files=[], default_config_dirs=[])
-        register_stores(conf)
-        check_values(conf)
+        check_values(conf, {**GROUPS, **register_stores(conf)})
     except cfg.Error as error:
         raise ConfigurationError(str(error)) from error
     return conf
 
 
-def check_values(conf: Any) -> None:
+def check_values(conf: Any, groups: Mapping[str, Sequence[cfg.Opt]]) -> None:
     """Read every option once, so that a bad value is an error at the start and not at its first use."""
-    for group, options in GROUPS.items():
+    for group, options in groups.items():
         place = conf if group == "DEFAULT" else conf[group]
         for option in options:
             place[option.dest]

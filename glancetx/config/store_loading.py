@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from oslo_config.cfg import ConfigOpts, Locations
+from oslo_config.cfg import ConfigOpts, Locations, Opt
 
 from glancetx.config.store_options import BACKEND, DRIVERS
 from glancetx.config.store_settings import (
@@ -76,19 +76,21 @@ class StoreGroup:
         return Path(value) if value else None
 
 
-def register_stores(conf: ConfigOpts) -> None:
-    """Make the options of every configured store known, each in its group.
+def register_stores(conf: ConfigOpts) -> dict[str, list[Opt]]:
+    """Make the options of every configured store known; returns those of each group.
 
     :raises ConfigurationError: if an id is reserved, or a type is not available.
     """
+    groups = {identifier: [*DRIVERS["file"], *BACKEND] for identifier in RESERVED}
     for identifier, kind in (conf.enabled_backends or {}).items():
         if identifier.startswith("os_glance_"):
             raise ConfigurationError(f"enabled_backends: the name {identifier} is reserved")
         if kind not in DRIVERS:
             raise ConfigurationError(f"enabled_backends: the store type {kind} of {identifier} is not available")
-        conf.register_opts([*DRIVERS[kind], *BACKEND], group=identifier)
-    for identifier in RESERVED:
-        conf.register_opts([*DRIVERS["file"], *BACKEND], group=identifier)
+        groups[identifier] = [*DRIVERS[kind], *BACKEND]
+    for identifier, options in groups.items():
+        conf.register_opts(options, group=identifier)
+    return groups
 
 
 def stores_settings(conf: Any, folder: Path, configured: bool) -> StoresSettings:

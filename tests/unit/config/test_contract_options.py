@@ -167,6 +167,11 @@ REFUSED: Final = [
     ("S-001", "[DEFAULT]\nenabled_backends = a:tape\n[glance_store]\ndefault_backend = a", "tape"),
     ("S-022", "[glance_store]\nfilesystem_store_datadir = /a\nfilesystem_store_datadirs = /b:1", "either"),
     ("S-022", "[glance_store]\nfilesystem_store_file_perm = 890", "octal"),
+    ("S-011", "[DEFAULT]\nenabled_backends = a:file\n[glance_store]\ndefault_backend = a\n[a]\nweight = x", "weight"),
+    ("S-046", "[DEFAULT]\nenabled_backends = a:rbd\n[glance_store]\ndefault_backend = a\n[a]\nrbd_store_chunk_size = 0",
+     "rbd_store_chunk_size"),
+    ("S-061", "[backend_defaults]\ns3_store_large_object_chunk_size = 4", "s3_store_large_object_chunk_size"),
+    ("S-074", "[glance_store]\nswift_store_multiple_containers_seed = 33", "swift_store_multiple_containers_seed"),
     ("S-110", "[glance_store]\nstores = http", "default_store = file"),
 ]  # fmt: skip
 

@@ -26,12 +26,18 @@ trace_sqlalchemy = true
 """
 STORES = """
 [DEFAULT]
-enabled_backends = fast:file
+enabled_backends = fast:file, vm:vmware
 [glance_store]
 default_backend = fast
 [fast]
 filesystem_store_datadir = /fast
 rbd_store_pool = images
+[vm]
+vmware_api_insecure = true
+vmware_server_host = h
+vmware_server_username = u
+vmware_server_password = p
+vmware_datastores = a:b
 [os_glance_staging_store]
 filesystem_store_datadir = /staging
 """
@@ -58,6 +64,7 @@ def test_ignored(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_groups_of_stores(tmp_path: Path) -> None:
     """A store's group is known, with the options of its type."""
     (tmp_path / "glance-api.conf").write_text(STORES)
