@@ -1,4 +1,7 @@
-"""The locations API: places of data that are added to queued images."""
+"""The locations API: places of data that are added to queued images.
+
+Rows: A-190, A-192, A-193.
+"""
 
 from __future__ import annotations
 

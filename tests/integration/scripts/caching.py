@@ -1,4 +1,7 @@
-"""The image cache: what goes through it, its API, and the paths it had before."""
+"""The image cache: what goes through it, its API, and the paths it had before.
+
+Rows: A-001, A-003, A-113, A-220, A-221, A-222, A-223, A-224, A-225, A-226, A-227.
+"""
 
 from __future__ import annotations
 

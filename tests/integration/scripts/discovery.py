@@ -1,4 +1,7 @@
-"""What the service tells about itself: versions, schemas, stores, import methods, health."""
+"""What the service tells about itself: versions, schemas, stores, import methods, health.
+
+Rows: A-001, A-002, A-003, A-180, A-200, A-201, A-202, A-205, A-206, A-280.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What surrounds every route: cross-origin requests, proxies in front, compression, health."""
+"""What surrounds every route: cross-origin requests, proxies in front, compression, health.
+
+Rows: A-003, A-007, A-010, A-210.
+"""
 
 from __future__ import annotations
 

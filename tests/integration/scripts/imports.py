@@ -1,4 +1,8 @@
-"""Staging data, importing it, and following the tasks that do it."""
+"""Staging data, importing it, and following the tasks that do it.
+
+Rows: A-036, A-120, A-130, A-131, A-132, A-133, A-134, A-135, A-136, A-137, A-138, A-141, A-145, A-150, A-151, A-152,
+A-153, A-155.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a project may have by Keystone's unified limits, and what it is told when it wants more."""
+"""What a project may have by Keystone's unified limits, and what it is told when it wants more.
+
+Rows: A-140, A-203.
+"""
 
 from __future__ import annotations
 

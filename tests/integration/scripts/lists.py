@@ -1,4 +1,8 @@
-"""Lists of images: every filter with every operator, sorting by every key, pages behind every marker."""
+"""Lists of images: every filter with every operator, sorting by every key, pages behind every marker.
+
+Rows: A-032, A-040, A-041, A-042, A-043, A-044, A-045, A-046, A-047, A-048, A-049, A-050, A-051, A-052, A-053, A-054,
+A-055, A-056, A-057, A-058, A-059, A-096, A-281, A-282.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where the data of images lies: shown, changed by patches, and added through the locations API."""
+"""Where the data of images lies: shown, changed by patches, and added through the locations API.
+
+Rows: A-022, A-023, A-072, A-073, A-074, A-075, A-076, A-191, A-193.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Namespaces of metadata definitions, and what is in them (api.md, section 11)."""
+"""Namespaces of metadata definitions, and what is in them (api.md, section 11).
+
+Rows: A-013, A-230, A-231, A-232, A-233, A-234, A-235, A-236, A-237, A-238, A-239, A-240, A-241, A-242, A-243, A-244,
+A-245, A-246, A-247, A-248, A-249.
+"""
 
 from __future__ import annotations
 

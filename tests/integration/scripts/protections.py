@@ -1,4 +1,7 @@
-"""Custom properties that not everybody may create, read, update or delete, by roles and by policy rules."""
+"""Custom properties that not everybody may create, read, update or delete, by roles and by policy rules.
+
+Rows: A-026, A-260, A-261, A-262.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Creating, showing, changing and deleting the records of images."""
+"""Creating, showing, changing and deleting the records of images.
+
+Rows: A-020, A-021, A-026, A-027, A-028, A-029, A-030, A-031, A-033, A-034, A-035, A-060, A-061, A-062, A-063, A-064,
+A-065, A-066, A-067, A-068, A-069, A-070, A-071, A-105, A-160, A-161, A-162, A-163, A-164, A-165, A-170, A-171, A-175,
+A-176.
+"""
 
 from __future__ import annotations
 

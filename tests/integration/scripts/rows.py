@@ -1,7 +1,8 @@
 """Edges that rows of the contract name in passing, or leave to whoever tries them (api.md).
 
-Rows: A-002, A-004, A-007 to A-009, A-013, A-014, A-016, A-027 to A-031, A-034, A-060 to A-071, A-077, A-089, A-095,
-A-097, A-098, A-100 to A-103, A-105, A-110, A-120, A-160 to A-165, A-170 to A-172, A-175.
+Rows: A-002, A-004, A-007, A-008, A-009, A-013, A-014, A-016, A-027, A-028, A-029, A-030, A-031, A-034, A-060, A-061,
+A-062, A-063, A-064, A-065, A-066, A-067, A-068, A-069, A-070, A-071, A-077, A-089, A-095, A-097, A-098, A-100, A-101,
+A-102, A-103, A-105, A-110, A-120, A-160, A-161, A-162, A-163, A-164, A-165, A-170, A-171, A-172, A-175.
 """
 
 from __future__ import annotations
