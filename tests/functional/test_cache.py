@@ -1,4 +1,4 @@
-"""Downloads through the image cache."""
+"""Downloads through the image cache (P-070..P-072)."""
 
 from __future__ import annotations
 

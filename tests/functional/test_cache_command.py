@@ -1,4 +1,7 @@
-"""``glancetx-cache-manage`` and the real glanceclient's ``cache-*`` commands, against a service with a cache."""
+"""``glancetx-cache-manage`` and the real glanceclient's ``cache-*`` commands, against a service with a cache.
+
+Contract rows P-082.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking after the image cache: its API, the queue, pruning and cleaning."""
+"""Looking after the image cache: its API, the queue, pruning and cleaning (P-076..P-079)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Copies of active images in more stores: from one read, all or as many as may be, and the image stays as it is."""
+"""Copies of active images in more stores: from one read, all or as many as may be, and the image stays as it is.
+
+Contract rows P-013.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Imports from the image service of another region: a second service of ours, and a catalog that knows where it is."""
+"""Imports from the image service of another region: a second service of ours, and a catalog that knows where it is.
+
+Contract rows P-012.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Staging, and imports of what is staged."""
+"""Staging, and imports of what is staged (P-001, P-003, P-005, P-010, P-014)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""SIGKILL at every step of staging and importing; after a restart the import goes on, or nothing of it is left."""
+"""SIGKILL at every step of staging and importing; after a restart the import goes on, or nothing of it is left.
+
+Contract rows P-134.
+"""
 
 from __future__ import annotations
 

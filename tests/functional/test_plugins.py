@@ -1,4 +1,4 @@
-"""What is done to data between the staging area and the stores."""
+"""What is done to data between the staging area and the stores (P-030..P-032)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``glancetx-replicator`` between two daemons, and between one and a folder."""
+"""``glancetx-replicator`` between two daemons, and between one and a folder (P-120..P-126)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delayed delete: data stays until the scrubber comes, and an image may come back until then."""
+"""Delayed delete: data stays until the scrubber comes, and an image may come back until then (P-061..P-064, D-050)."""
 
 from __future__ import annotations
 

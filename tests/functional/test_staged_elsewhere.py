@@ -1,4 +1,7 @@
-"""Two nodes on one database, each with a staging area of its own: an import goes to the node that has the data."""
+"""Two nodes on one database, each with a staging area of its own: an import goes to the node that has the data.
+
+Contract rows P-040, P-042.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Imports of what lies on web servers: within bounds, gone on with when a server breaks off, and never from inside."""
+"""Imports of what lies on web servers: within bounds, gone on with when a server breaks off, and never from inside.
+
+Contract rows P-011.
+"""
 
 from __future__ import annotations
 

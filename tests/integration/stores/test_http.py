@@ -1,4 +1,4 @@
-"""The store of images on web servers: what it reads, where it goes, and where it does not."""
+"""The store of images on web servers: what it reads, where it goes, and where it does not (S-035, S-037..S-039)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rbd store against a real Ceph: the suite, and what is Ceph's own."""
+"""The rbd store against a real Ceph: the suite, and what is Ceph's own (S-047..S-055)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The S3 store against real servers: Swift's S3 interface, and moto's."""
+"""The S3 store against real servers: Swift's S3 interface, and moto's (S-062, S-063, S-065..S-067)."""
 
 from __future__ import annotations
 

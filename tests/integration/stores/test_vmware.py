@@ -1,4 +1,4 @@
-"""The VMware store against a simulated vCenter."""
+"""The VMware store against a simulated vCenter (S-100, S-102)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs of locations in the database, as Glance encrypts them."""
+"""URLs of locations in the database, as Glance encrypts them (D-060..D-062)."""
 
 from __future__ import annotations
 

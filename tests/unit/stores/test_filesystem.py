@@ -1,4 +1,7 @@
-"""What is special about files; the rest is in the compliance suite."""
+"""What is special about files; the rest is in the compliance suite.
+
+Contract rows S-020, S-022, S-024, S-026, S-028, S-029, S-031.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A file store's directories: priorities, mount points and what is told of them, holes; disks that do not answer."""
+"""A file store's directories: priorities, mount points and what is told of them, holes; disks that do not answer.
+
+Contract rows S-023, S-025, S-027, S-030.
+"""
 
 from __future__ import annotations
 

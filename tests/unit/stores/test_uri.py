@@ -1,4 +1,4 @@
-"""Location URIs."""
+"""Location URIs (S-020, S-045, S-060, S-070, S-100)."""
 
 from __future__ import annotations
 
