@@ -12,6 +12,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from glancetx.outgoing.secured import TlsReactor
+from glancetx.outgoing.sockets import PlainClient, SocketReactor
 from glancetx.outgoing.tls import TlsPolicy
 
 
@@ -23,9 +24,9 @@ class Anybody:
         self._reactor, self._policy, self._timeout = reactor, policy, timeout
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        reactor = self._reactor
+        reactor = SocketReactor(self._reactor, PlainClient)
         if uri.scheme == b"https":
-            reactor = TlsReactor(reactor, self._policy.creatorForNetloc(uri.host, uri.port))
+            reactor = TlsReactor(self._reactor, self._policy.creatorForNetloc(uri.host, uri.port))
         return HostnameEndpoint(reactor, uri.host.decode("ascii"), uri.port, timeout=self._timeout)
 
 

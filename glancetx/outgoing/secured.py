@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import tcp
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, providedBy
 
+from glancetx.outgoing.sockets import SocketReactor
 from glancetx.outgoing.tls import Peer
 from glancetx.runtime.tls_sockets import Ending, TlsSocket
 
 
-class TlsReactor:
+class TlsReactor(SocketReactor):
     """*reactor*, but connections by TCP are by TLS, to *peer*; for Twisted's endpoints.
 
     Like those that `wrapClientTLS` makes, they count as connected before the handshake: its failure, and a certificate
@@ -22,25 +23,7 @@ class TlsReactor:
     """
 
     def __init__(self, reactor: Any, peer: Peer) -> None:
-        self._reactor, self._peer = reactor, peer
-        directlyProvides(self, providedBy(reactor))
-
-    def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None) -> Any:
-        connector = _Connector(self._peer, host, port, factory, timeout, bindAddress, self._reactor)
-        connector.connect()
-        return connector
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
-
-
-class _Connector(tcp.Connector):
-    def __init__(self, peer: Peer, *rest: Any) -> None:
-        super().__init__(*rest)
-        self._peer = peer
-
-    def _makeTransport(self) -> tcp.Client:
-        return TlsClient(self._peer, self.host, self.port, self.bindAddress, self, self.reactor)
+        super().__init__(reactor, partial(TlsClient, peer))
 
 
 class TlsClient(TlsSocket, tcp.Client):

@@ -10,12 +10,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 from OpenSSL import SSL
-from twisted.internet import tcp
 from twisted.internet.interfaces import IHandshakeListener, INegotiated, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from glancetx.runtime.sockets import PromptSocket
 
 LARGE_READ: Final = 256 * 1024
 RECORD: Final = 16384
@@ -31,7 +32,7 @@ def write_whole_pieces(context: SSL.Context) -> None:
 
 
 @implementer(ISSLTransport, INegotiated)
-class TlsSocket(tcp.Connection):
+class TlsSocket(PromptSocket):
     """A connection by TCP. Who derives from it sets *_tls* before the protocol hears of the connection.
 
     What is buffered here is always plain text; OpenSSL holds at most one record. It asks that a write which could not
@@ -39,7 +40,6 @@ class TlsSocket(tcp.Connection):
     before they are written, so every repetition is one.
     """
 
-    SEND_LIMIT = 256 * 1024
     _log = Logger()
     _tls: SSL.Connection
     _open = False  # the handshake is done
@@ -104,15 +104,6 @@ class TlsSocket(tcp.Connection):
         except SSL.Error:
             return parts, CONNECTION_LOST
         return parts, None
-
-    def write(self, data: bytes) -> None:
-        """As Twisted's, but what the kernel has room for is sent at once: no copy of it, and no turn of the reactor."""
-        waiting = self.dataBuffer or self._tempDataBuffer
-        if self._open and self.connected and not (waiting or self.disconnecting or self._writeDisconnected):
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int):  # an error is found again by `doWrite`, which can tell of it
-                data = data[sent:]
-        super().write(data)
 
     def writeSomeData(self, data: Any) -> Any:
         if not data:

@@ -1,0 +1,24 @@
+"""Connections by TCP that send at once what they are given."""
+
+from __future__ import annotations
+
+from twisted.internet import tcp
+
+
+class PromptSocket(tcp.Connection):
+    """What the kernel has room for is sent at once.
+
+    Twisted's own copies it and waits for the reactor's next turn: for a portion of a large body that is two turns, two
+    calls and two changes of epoll, where this needs one call.
+    """
+
+    SEND_LIMIT = 256 * 1024
+    _open = True  # bytes may go out
+
+    def write(self, data: bytes) -> None:
+        waiting = self.dataBuffer or self._tempDataBuffer
+        if self._open and self.connected and not (waiting or self.disconnecting or self._writeDisconnected):
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int):  # an error is found again by `doWrite`, which can tell of it
+                data = data[sent:]
+        super().write(data)
