@@ -223,12 +223,12 @@ class S3Store:
     async def send_part(self, key: str, upload: str, number: int, chunks: Sequence[bytes]) -> str:
         """One part; returns what the completion has to say about it."""
         query = {"partNumber": str(number), "uploadId": upload}
+        digest = await self._hashing.run(sha256, chunks)  # also what the signature vouches for
         headers, checksum = {}, ""
         if self._settings.checksums:
-            digest = bytes.fromhex(await self._hashing.run(sha256, chunks))
-            text = b64encode(digest).decode()
+            text = b64encode(bytes.fromhex(digest)).decode()
             headers, checksum = {"x-amz-checksum-sha256": text}, f"<ChecksumSHA256>{text}</ChecksumSHA256>"
-        answer = await self._api.call("PUT", self._bucket, key, query, headers, chunks)
+        answer = await self._api.call("PUT", self._bucket, key, query, headers, chunks, digest=digest)
         tag = answer.header("ETag")
         if not tag:
             raise StoreUnavailable("The S3 endpoint accepts a part without a tag")

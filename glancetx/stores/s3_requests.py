@@ -85,16 +85,18 @@ class S3Api:
         body: Sequence[bytes] | None = None,
         accept: Sequence[int] = (),
         whole: bool = True,
+        digest: str | None = None,
     ) -> Answer:
         """The answer to a request, tried again if it was a passing fault; its status is a good one, or in *accept*.
 
-        Unless *whole* is false its content was read.
+        Unless *whole* is false its content was read. *digest* is the body's SHA-256 in hex, if that is known.
 
         :raises S3Refusal: if it has any other status.
         :raises StoreFull, StoreWriteDenied, StoreUnavailable: as they say.
         """
         url, tried = self.url(bucket, key, query), 0
-        digest = await self._hashing.run(sha256, body) if body else EMPTY
+        if digest is None:
+            digest = await self._hashing.run(sha256, body) if body else EMPTY
         chunks = body or (() if method in ("PUT", "POST") else None)
         while True:
             wish: str | None = None

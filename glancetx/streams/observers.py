@@ -20,6 +20,7 @@ from glancetx.streams.slowness import Slowness
 
 HOP: Final = 256 * 1024  # bytes worth a thread hop
 BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
+LARGE: Final = 64 * 1024  # bytes of a chunk whose digest takes longer than copying it beside others
 SMALL: Final = 32 * 1024  # bytes whose digest takes no longer than a hop
 
 
@@ -125,8 +126,11 @@ class Digest:
         self.hexdigest = self._hash.hexdigest()
 
     def _update(self, chunks: list[bytes]) -> None:
-        # One long update rather than many short ones: each of them would have to win the interpreter lock again.
-        self._hash.update(b"".join(chunks))
+        # Each update has to win the interpreter lock again: small chunks are joined, large ones are not copied.
+        if sum(map(len, chunks)) < len(chunks) * LARGE:
+            chunks = [b"".join(chunks)]
+        for chunk in chunks:
+            self._hash.update(chunk)
 
 
 @implementer(IObserver)

@@ -26,11 +26,13 @@ PIECES = [CONTENT[i : i + 70_000] for i in range(0, len(CONTENT), 70_000)]
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha512"])
+@pytest.mark.parametrize("size", [70_000, 5_000])
 @pytest_twisted.ensureDeferred
-async def test_digest(threads: Threads, algorithm: str) -> None:
-    """The digest of all bytes is known at the end."""
+async def test_digest(threads: Threads, algorithm: str, size: int) -> None:
+    """The digest of all bytes is known at the end, whether they come in large pieces or in small ones."""
     digest = Digest(algorithm, threads)
-    await Recorder().receive(Tap(ScriptedSource(*PIECES), digest))
+    pieces = [CONTENT[i : i + size] for i in range(0, len(CONTENT), size)]
+    await Recorder().receive(Tap(ScriptedSource(*pieces), digest))
     assert digest.hexdigest == hashlib.new(algorithm, CONTENT).hexdigest()
 
 
