@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from attrs import evolve
 
 from glancetx.config.loading import find_tool_files, load_settings, read_files
 from glancetx.config.settings import Settings
@@ -240,3 +241,28 @@ def test_files_of_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     chosen = {"OS_GLANCE_CONFIG_DIR": str(folder)}
     assert find_tool_files(chosen, "glance-manage") == [folder / "glance-manage.conf"]
     assert find_tool_files(chosen, "glance-scrubber") == []
+
+
+WITHOUT_EFFECT: Final = [
+    ("C-041", "DEFAULT", "log_file = x\nlog_dir = x\nuse_json = true\nuse_syslog = true\ndefault_log_levels = a=INFO"),
+    ("C-055 C-056", "task", "task_executor = taskflow\nwork_dir = /x"),
+    ("C-057", "taskflow_executor", "engine_mode = serial\nmax_workers = 2\nconversion_format = raw"),
+    ("C-058", "wsgi", "python_interpreter = /usr/bin/python3"),
+    ("C-074 C-075", "database", "backend = sqlalchemy\nmax_overflow = -1\nuse_db_reconnect = true\ndb_max_retries = 3"),
+    ("C-082", "oslo_concurrency", "lock_path = /x"),
+    ("C-084", "oslo_messaging_kafka", "consumer_group = x"),
+    ("C-085", "key_manager", "backend = barbican"),
+    ("C-086", "profiler", "enabled = false"),
+    ("C-087", "oslo_reports", "log_dir = /x"),
+    ("C-153", "DEFAULT", "cert_file = x\nkey_file = x\nca_file = x"),
+    ("C-154 C-155", "DEFAULT", "bind_host = ::\nworkers = four\nbacklog = x\nmax_header_line = 1\nhttp_keepalive = no"),
+]
+
+
+@pytest.mark.parametrize(("rows", "group", "text"), WITHOUT_EFFECT)
+def test_without_effect(tmp_path: Path, rows: str, group: str, text: str) -> None:
+    """What means nothing here is accepted, whatever its value, changes nothing, and is told."""
+    changed, plain = configured(tmp_path, f"[{group}]\n{text}\n"), configured(tmp_path, "")
+    assert evolve(changed, ignored=()) == plain
+    named = [f"[{group}] {line.partition(' ')[0]}" for line in text.splitlines()]
+    assert changed.ignored in (tuple(named), (f"[{group}]",))
