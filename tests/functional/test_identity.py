@@ -93,7 +93,7 @@ async def test_a_project_has_its_images(cloud: Cloud, api: Api) -> None:
 )
 @pytest_twisted.ensureDeferred
 async def test_who_is_turned_away_is_told_where_to_log_in(api: Api, accept: str, body: Any) -> None:
-    """In Glance's shape; on a path that does not exist as well."""
+    """In Glance's shape (A-012); on a path that does not exist as well."""
     for path, headers in [(IMAGES, {}), (IMAGES, {"X_Auth_Token": "unknown"}), ("/v2/nothing", {})]:
         reply = await api.request("GET", path, Accept=accept, **headers)
         assert (reply.status, reply.header("WWW-Authenticate")) == (401, f'Keystone uri="{LOGIN}"')
@@ -222,7 +222,7 @@ async def test_restricted_credentials_are_restricted(cloud: Cloud, api: Api) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_strangers_may_only_read(start: Started, cloud: Cloud, tmp_path: Path) -> None:
-    """With allow_anonymous_access, what the policies let them read; every change is refused before its body is read."""
+    """With allow_anonymous_access, what policies let them read; no change, and no body of one is read (A-012)."""
     (tmp_path / "policy.yaml").write_text('get_images: "@"\nget_image: "@"\nadd_image: "@"\n')
     settings = cloud.settings(allow_anonymous=True, config_dirs=(tmp_path,))
     api = await start(settings)
