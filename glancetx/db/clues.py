@@ -10,7 +10,20 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import BindParameter, FromClause, Join, ScalarSelect, Select, Table, false, func, literal, select
+from sqlalchemy import (
+    BindParameter,
+    FromClause,
+    Join,
+    ScalarSelect,
+    Select,
+    String,
+    Table,
+    bindparam,
+    false,
+    func,
+    literal,
+    select,
+)
 
 from glancetx.db.dialects import alive, beginning, exactly, unindexed
 from glancetx.db.paging import Condition
@@ -59,18 +72,42 @@ def clues_in(query: ImageQuery) -> Iterator[Clue]:
         yield _property(name, value)
 
 
-def _tag(tag: str) -> Clue:
+def named_clues(tags: int, properties: int) -> Iterator[Clue]:
+    """Those of so many tags and properties, whose values (`clue_values`) are given later."""
+    for number in range(tags):
+        yield _tag(_named(f"tag_{number}"))
+    for number in range(properties):
+        yield _property(_named(f"property_{number}"), _named(f"value_{number}"))
+
+
+def clue_values(query: ImageQuery) -> dict[str, str] | None:
+    """What the `named_clues` of a query are given; None if one of them is nothing that a column can hold."""
+    values = {f"tag_{number}": tag for number, tag in enumerate(query.tags)}
+    for number, (name, value) in enumerate(query.properties.items()):
+        values |= {f"property_{number}": name, f"value_{number}": value}
+    return None if any(map(is_wide, values.values())) else values
+
+
+def _named(name: str) -> BindParameter[Any]:
+    return bindparam(name, None, String)
+
+
+def _is_wide(value: Given) -> bool:
+    return isinstance(value, str) and is_wide(value)
+
+
+def _tag(tag: Given) -> Clue:
     table = image_tags
-    where = (false() if is_wide(tag) else table.c.value == tag, table.c.deleted == false())
+    where = (false() if _is_wide(tag) else table.c.value == tag, table.c.deleted == false())
     return Clue(table, where, where)
 
 
-def _property(name: str, value: str) -> Clue:
+def _property(name: Given, value: Given) -> Clue:
     table = image_properties
-    if is_wide(name) or is_wide(value):
+    if _is_wide(name) or _is_wide(value):
         return Clue(table, (false(),), (false(),))
     named, same = table.c.name == name, table.c.value == value
-    indexed = beginning(table.c.value) == beginning(literal(value))
+    indexed = beginning(table.c.value) == beginning(literal(value) if isinstance(value, str) else value)
     return Clue(table, (named, same, indexed, alive(table)), (named, unindexed(table.c.value) == value, alive(table)))
 
 
