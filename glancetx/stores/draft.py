@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -107,16 +108,36 @@ class Draft:
     def remove(self) -> None:
         """Undo everything, from whichever state, also of an attempt that some dead process made."""
         self._close()
-        found = False
         # The final name goes first: as long as the other one is there, nobody doubts whose file it is.
-        if self._owns_final():
-            self.final.unlink(missing_ok=True)
-            found = True
+        found = self._remove_final()
         if os.path.lexists(self._part):
             self._part.unlink(missing_ok=True)
             found = True
         if found:
             sync_folder(self._folder)
+
+    def _remove_final(self) -> bool:
+        """Take the file aside, and look there again whose it is: one that slept may find that of a newer attempt.
+
+        That gets its name back; tells whether there was one of ours.
+        """
+        aside = self._folder / f".{self._image_id}.{self._attempt}.gone"
+        found = self._clear(aside)  # killed in between
+        if not self._owns(self.final):
+            return found
+        with suppress(FileNotFoundError):
+            self.final.rename(aside)
+        reach("store.aside")
+        return self._clear(aside) or found
+
+    def _clear(self, aside: Path) -> bool:
+        if not os.path.lexists(aside):
+            return False
+        ours = self._owns(aside)
+        if not ours and not (self.final.exists() and self.final.samefile(aside)):
+            os.link(aside, self.final)
+        aside.unlink(missing_ok=True)
+        return ours
 
     def _close(self) -> None:
         if self._descriptor >= 0:
@@ -138,9 +159,9 @@ class Draft:
             second = now.st_mtime_ns // 10**9 * 10**9
             os.utime(self._descriptor, ns=(now.st_atime_ns, second + self._nanoseconds()))
 
-    def _owns_final(self) -> bool:
+    def _owns(self, path: Path) -> bool:
         try:
-            final = os.stat(self.final, follow_symlinks=False)
+            final = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
             return False
         try:
@@ -150,7 +171,7 @@ class Draft:
         else:
             return (part.st_dev, part.st_ino) == (final.st_dev, final.st_ino)
         try:
-            return os.getxattr(self.final, MARK, follow_symlinks=False) == self._attempt.encode()
+            return os.getxattr(path, MARK, follow_symlinks=False) == self._attempt.encode()
         except OSError:
             return final.st_mtime_ns % 10**9 == self._nanoseconds()
 

@@ -23,7 +23,7 @@ from glancetx.stores.uri import file_path, file_url
 
 AHEAD: Final = 20
 """Pages whose names are kept."""
-_PART: Final = re.compile(r"\.([^.]+)\.[0-9a-f]{32}\.part")
+_PART: Final = re.compile(r"\.([^.]+)\.[0-9a-f]{32}\.(?:part|gone)")
 
 
 class FolderListing:

@@ -124,6 +124,7 @@ def test_killed_in_delete(daemon: Daemon, point: str) -> None:
     ("first", "point"),
     [
         ("store.linked", "recovery.adopted"),
+        ("store.linked", "store.aside"),
         ("store.linked", "recovery.discarded"),
         ("delete.removed", "recovery.removed"),
     ],

@@ -341,6 +341,37 @@ def test_remains_are_known_by_their_attempt(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+class Sleeping(Draft):
+    """When it has seen that the file is its own, it sleeps until that of another attempt is there."""
+
+    def _owns(self, path: Path) -> bool:
+        owned = super()._owns(path)
+        if owned and path == self.final:
+            Draft(self._folder, "image", ATTEMPT).remove()
+            newer = Draft(self._folder, "image", OTHER)
+            newer.create()
+            newer.write([b"newer"])
+            newer.publish()
+        return owned
+
+
+def test_asleep_before_removing(tmp_path: Path) -> None:
+    """Whoever slept between looking and removing leaves alone what has come meanwhile."""
+    complete(tmp_path)
+    Sleeping(tmp_path, "image", ATTEMPT).remove()
+    assert names(tmp_path) == ["image"]
+    assert (tmp_path / "image").read_bytes() == b"newer"
+
+
+@pytest.mark.parametrize("attempt", [ATTEMPT, OTHER])
+def test_killed_while_removing(tmp_path: Path, attempt: str) -> None:
+    """What was taken aside by one who was killed then goes away, or comes back if it is another attempt's."""
+    complete(tmp_path)
+    (tmp_path / "image").rename(tmp_path / f".image.{attempt}.gone")
+    Draft(tmp_path, "image", attempt).remove()
+    assert names(tmp_path) == ([] if attempt == ATTEMPT else ["image"])
+
+
 def test_a_foreign_file_is_nobodys(tmp_path: Path) -> None:
     """A file that Glance wrote belongs to no attempt."""
     (tmp_path / "image").write_bytes(b"content")
