@@ -36,7 +36,7 @@ class TrustedAuthenticator:
             request_id=request_id,
             user_id=_first(header, "x-user-id", "x-user"),
             user_domain_id=_first(header, "x-user-domain-id"),
-            project_id=_first(header, "x-project-id", "x-tenant-id", "x-tenant"),
+            project_id=_project(header),
             project_domain_id=_first(header, "x-project-domain-id"),
             domain_id=_first(header, "x-domain-id"),
             system_scope=_first(header, "openstack-system-scope"),
@@ -59,6 +59,13 @@ def _service(header: HeaderReader) -> dict[str, Any]:
         "service_project_id": _first(header, "x-service-project-id"),
         "service_project_domain_id": _first(header, "x-service-project-domain-id"),
     }
+
+
+def _project(header: HeaderReader) -> str | None:
+    """Empty where the headers are: None owns nothing, and an image of nobody's is one for everybody."""
+    names = ("x-project-id", "x-tenant-id", "x-tenant")
+    told = [value for name in names if (value := header(name)) is not None]
+    return next(filter(None, told), "") if told else None
 
 
 def _first(header: HeaderReader, *names: str) -> str | None:

@@ -66,6 +66,7 @@ async def test_headers_make_a_context() -> None:
         ({"X-Project-Id": "", "X-Tenant-Id": "t"}, "project_id", "t"),
         ({"X-Tenant-Id": "t"}, "project_id", "p"),
         ({"X-Project-Id": "", "X-Tenant": "t"}, "project_id", "t"),
+        ({"X-Project-Id": ""}, "project_id", ""),
         ({"X-User-Id": "", "X-User": "v"}, "user_id", "v"),
         ({"X-Roles": "", "X-Role": "Admin"}, "roles", frozenset({"admin"})),
         ({"X-Roles": "Admin"}, "is_admin", True),
