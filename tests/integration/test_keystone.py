@@ -236,7 +236,8 @@ class Cloud:
         self.keystone, self.folder = keystone, folder
         self.daemon = Daemon(folder)
         self.daemon.configure(keystone.authentication)
-        self.daemon.configure(f"[keystone_authtoken]\nhttp_request_max_retries = 0\n{options}")
+        self.daemon.configure("[keystone_authtoken]\nhttp_request_max_retries = 0\n")
+        self.daemon.configure(options)
 
     def start(self) -> None:
         self.daemon.start()
