@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 ATTEMPT: Final = "x-amz-meta-glancetx-attempt"
 MOST_PARTS: Final = 10_000  # of one upload, in S3
-UNDER_WAY: Final = 32 * MIB  # of parts of all images; one part of each in any case
+UNDER_WAY: Final = 64 * MIB  # of parts of all images; one part of each in any case
 STEP: Final = 500  # parts after which those of an image of unknown size grow by the size of the first
 
 
