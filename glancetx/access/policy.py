@@ -58,6 +58,11 @@ class ImageTarget(Mapping[str, Any]):
         return sum(1 for _ in self)
 
 
+def not_authorized(rule: str) -> Forbidden:
+    """What somebody is told who may not do what *rule* names."""
+    return Forbidden(f"You are not authorized to complete {rule} action.")
+
+
 def image_target(context: RequestContext, image: Image) -> Target:
     """The target of a check about an image that exists, which *context* was shown."""
     foreign = image.visibility == "shared" and image.owner != context.project_id
@@ -91,7 +96,7 @@ class Policy:
     def check(self, rule: str, context: RequestContext, target: Target) -> None:
         """Return if *context* may do to *target* what *rule* names. :raises Forbidden: if not."""
         if not self.allows(rule, context, target):
-            raise Forbidden(f"You are not authorized to complete {rule} action.")
+            raise not_authorized(rule)
 
     def check_create(self, context: RequestContext, owner: str | None, visibility: str) -> None:
         """May *context* make an image of this owner and visibility (A-030)? :raises Forbidden: if not.
@@ -103,7 +108,7 @@ class Policy:
         if owner != context.project_id and not (allowed and context.is_admin):
             raise AttributeForbidden(f"You are not permitted to create images owned by '{owner}'")
         if not allowed:
-            raise Forbidden("You are not authorized to complete add_image action.")
+            raise not_authorized("add_image")
         self.check_visibility(context, visibility, target)
 
     def check_visibility(self, context: RequestContext, visibility: str, target: Target) -> None:
@@ -125,7 +130,7 @@ class Policy:
             return
         if rule == "get_image" or not self.allows("get_image", context, target):
             raise ImageNotFound(image.id)
-        raise Forbidden(f"You are not authorized to complete {rule} action.")
+        raise not_authorized(rule)
 
     def allows(self, rule: str, context: RequestContext, target: Target) -> bool:
         """Whether *context* may do to *target* what *rule* names. :raises KeyError: if there is no such rule.
@@ -150,7 +155,7 @@ class Policy:
         """
         old = not (self._settings.enforce_new_defaults or context.is_admin)
         if old and _may_change(context, image) is not _OWNERS[rule]:
-            raise Forbidden(f"You are not authorized to complete {rule} action.")
+            raise not_authorized(rule)
 
     def check_members(self, rule: str, context: RequestContext, image: Image) -> None:
         """As `check_image`, for the members of an image.

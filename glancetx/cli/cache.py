@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from glancetx.cli.cache_client import CacheClient, Login, Refused, Unreachable, choose_login
+from glancetx.cli.options import program_version
 
 FORCE: Final = "Do not ask."
 
@@ -150,7 +151,7 @@ EPILOG: Final = "\b\nCommands:\n" + "\n".join(f"  {name:<26}{each.__doc__}" for 
 @click.option("-N", "--os-auth-url", "--os_auth_url", envvar="OS_AUTH_URL", help="Keystone's URL.")
 @click.option("-R", "--os-region-name", "--os_region_name", help="Without effect: the host is given.")
 @click.option("-S", "--os-auth-strategy", "--os_auth_strategy", help="keystone or noauth.")
-@click.version_option(package_name="glancetx", message="%(version)s")
+@program_version
 @click.pass_context
 def main(context: click.Context, /, command: str, image_id: str | None, **options: Any) -> None:
     """Look after the image cache of a node.

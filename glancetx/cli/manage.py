@@ -5,7 +5,6 @@ The database commands are named, and exit, as those of glance-manage (contract r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from copy import copy
 from functools import wraps
@@ -23,10 +22,10 @@ from glancetx.cli.metadefs import (
     old_load_metadefs,
     unload_metadefs,
 )
+from glancetx.cli.options import config_files, program_version, settings_of
 from glancetx.cli.purge import purge, purge_images_table
 from glancetx.cli.strays import strays
 from glancetx.cli.work import run
-from glancetx.config.loading import find_tool_files, load_settings
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
 from glancetx.db.migrations import Need, look, mark, prepare
@@ -45,9 +44,8 @@ ADVICE: Final = {
 
 
 @click.group()
-@click.version_option(package_name="glancetx", message="%(version)s")
-@click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
-@click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@program_version
+@config_files
 @click.pass_context
 def main(context: click.Context, files: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Manage a glancetx image service.
@@ -55,9 +53,7 @@ def main(context: click.Context, files: tuple[Path, ...], folders: tuple[Path, .
     Without --config-file and --config-dir, glance-api.conf and glance-manage.conf are looked for in
     $OS_GLANCE_CONFIG_DIR, or else in ~/.glance, ~, /etc/glance and /etc.
     """
-    context.obj = lambda: load_settings(
-        files or ([] if folders else find_tool_files(os.environ, "glance-manage")), folders
-    )
+    context.obj = lambda: settings_of("glance-manage", files, folders)
 
 
 @main.group()

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater, react
 
+from glancetx.cli.options import program_version
 from glancetx.config.settings import ClientTlsSettings
 from glancetx.domain.errors import ConfigurationError, ImageServiceError
 from glancetx.outgoing.client import HttpClient
@@ -104,7 +105,7 @@ class AnyOrder(click.Group):
 @click.option("-c", "--chunksize", type=int, help="Accepted for scripts written for glance-replicator.")
 @click.option("--cacert", type=click.Path(path_type=Path, exists=True), help="Authorities that both sides' TLS is by.")
 @click.option("--insecure", is_flag=True, help="Do not verify TLS certificates.")
-@click.version_option(package_name="glancetx", message="%(version)s")
+@program_version
 @click.pass_context
 def main(context: click.Context, /, **options: Any) -> None:
     """Copy images between image services, or to a folder and back.

@@ -5,7 +5,6 @@ The service scrubs by itself; this is for who calls glance-scrubber from cron, o
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,8 @@ import click
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from glancetx.cli.options import config_files, program_version, settings_of
 from glancetx.cli.work import shown, with_service
-from glancetx.config.loading import find_tool_files, load_settings
 from glancetx.db.engine import transact
 from glancetx.db.scrub import restore as restore_image
 from glancetx.domain.errors import ConfigurationError, Conflict, DatabaseUnavailable, ImageNotFound
@@ -24,9 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.version_option(package_name="glancetx", message="%(version)s")
-@click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
-@click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@program_version
+@config_files
 @click.option("-D", "--daemon/--nodaemon", default=None, help="Go on, with a run every wakeup_time seconds.")
 @click.option("--wakeup_time", "--wakeup-time", type=click.IntRange(min=1), help="Seconds between two runs.")
 @click.option("--restore", "image_id", help="Make this image active again, instead of scrubbing.")
@@ -39,7 +37,7 @@ def main(
 ) -> None:
     """Remove the data of images that were deleted while delayed_delete was set, scrub_time ago or earlier."""
     try:
-        settings = load_settings(files or ([] if folders else find_tool_files(os.environ, "glance-scrubber")), folders)
+        settings = settings_of("glance-scrubber", files, folders)
         daemon = settings.scrub.daemon if daemon is None else daemon
         if daemon and image_id:
             raise ConfigurationError("--restore and --daemon cannot be used together")

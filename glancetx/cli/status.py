@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from glancetx.cli.options import config_files, program_version
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.census import Facts, ProcessFacts, load_facts
@@ -24,14 +25,13 @@ COMMON: Final = frozenset(["running", "runs", "failures", "last_error", "seconds
 
 
 @click.group()
-@click.version_option(package_name="glancetx", message="%(version)s")
+@program_version
 def main() -> None:
     """Look at a glancetx image service."""
 
 
 @main.command()
-@click.option("--config-file", "files", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
-@click.option("--config-dir", "folders", multiple=True, type=click.Path(path_type=Path), help="May be repeated.")
+@config_files
 @click.option("--watch", type=click.FloatRange(min=0.5), help="Show it again every so many seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")
 def status(files: tuple[Path, ...], folders: tuple[Path, ...], watch: float | None, as_json: bool) -> None:

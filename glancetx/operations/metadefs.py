@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from glancetx.access.policy import Policy
+from glancetx.access.policy import Policy, not_authorized
 from glancetx.db.metadefs import Listed, Namespaces
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import Forbidden, NamespaceNotFound, NotFound
@@ -64,7 +64,7 @@ class NamespaceDoor:
                 continue
             if rule == "get_metadef_namespace" or not self.visible(context, namespace):
                 raise NamespaceNotFound(namespace.name)
-            raise Forbidden(f"You are not authorized to complete {rule} action.")
+            raise not_authorized(rule)
 
     def visible(self, context: RequestContext, namespace: Namespace) -> bool:
         """Whether the policy lets the caller know of the namespace."""
@@ -85,7 +85,7 @@ class NamespaceDoor:
     def refusal(self, context: RequestContext, rule: str) -> Forbidden | NotFound:
         """What a caller is told who may not do what *rule* says to no namespace in particular."""
         if self._policy.allows("get_metadef_namespace", context, own_target(context)):
-            return Forbidden(f"You are not authorized to complete {rule} action.")
+            return not_authorized(rule)
         return NotFound("The resource could not be found.")
 
 
