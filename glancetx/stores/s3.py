@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 from xml.sax.saxutils import escape
 
@@ -41,6 +41,7 @@ from glancetx.streams.portions import Portions
 T = TypeVar("T")
 
 ATTEMPT: Final = "x-amz-meta-glancetx-attempt"
+UNLESS_THERE: Final = {"If-None-Match": "*"}
 MOST_PARTS: Final = 10_000  # of one upload, in S3
 UNDER_WAY: Final = 64 * MIB  # of parts of all images; one part of each in any case
 STEP: Final = 500  # parts after which those of an image of unknown size grow by the size of the first
@@ -60,6 +61,7 @@ class S3Store:
 
     Data appears under its name when all of it is there: S3 does that by itself. An object carries the id of its
     attempt; an upload in parts has a marker beside it, ``IMAGE.ATTEMPT.upload``, which holds its id while it lasts.
+    Where the server can, it refuses to put one object in another's place: who writes may have slept since he looked.
     """
 
     scheme = "s3"
@@ -79,6 +81,7 @@ class S3Store:
         self._bucket_found = False
         self._memory = Budget(UNDER_WAY)
         self._adding: set[str] = set()
+        self._conditions: dict[str, bool] = {}  # by method: whether the server takes the condition, once that is known
         self._log = Logger()
 
     async def start(self) -> None:
@@ -154,9 +157,14 @@ class S3Store:
     async def _add(self, image_id: str, portions: Portions, attempt: str) -> int:
         left = portions.left
         async with undone_by(self.discard, image_id, attempt):
-            if left is not None and self._settings.part_size < left < self._settings.large_object_size:
-                headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
-                await self._api.stream(self._bucket, image_id, headers, portions.portion(left))
+            streamed = "PUT" in self._conditions  # a refusal of the condition would come when the bytes are gone
+            if streamed and left is not None and self._settings.part_size < left < self._settings.large_object_size:
+                body = portions.portion(left)
+
+                async def put(condition: dict[str, str]) -> None:
+                    await self._api.stream(self._bucket, image_id, _headers(attempt) | condition, body)
+
+                await self._make(put, "PUT", image_id, attempt)
             else:
                 await self._add_blocks(image_id, portions, attempt)
             reach("store.written")
@@ -188,8 +196,38 @@ class S3Store:
             await self._abort_empty(image_id)
 
     async def _put(self, key: str, chunks: Sequence[bytes], attempt: str) -> None:
-        headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
-        await self._api.call("PUT", self._bucket, key, headers=headers, body=chunks)
+        async def put(condition: dict[str, str]) -> None:
+            await self._api.call("PUT", self._bucket, key, headers=_headers(attempt) | condition, body=chunks)
+
+        await self._make(put, "PUT", key, attempt)
+
+    async def _make(
+        self, ask: Callable[[dict[str, str]], Awaitable[None]], method: str, key: str, attempt: str
+    ) -> None:
+        """Make an object by what *ask* sends, with the headers it is given, unless there is one.
+
+        :raises Conflict: if there is one of another attempt.
+        """
+        known = self._conditions.get(method)
+        if known is False:
+            await ask({})
+            return
+        try:
+            await ask(UNLESS_THERE)
+        except S3Refusal as refusal:
+            fault = refusal.fault
+            if fault.status == 412 or fault.code == "PreconditionFailed":
+                found = await self._head(self._bucket, key)
+                if found is None or found.attempt != attempt:  # else an answer got lost, and the object is ours
+                    raise Conflict("The store holds data of this image already") from refusal
+            elif known or fault.status not in (400, 501):
+                raise
+            else:
+                await ask({})  # and if that is refused as well, it was not for the condition
+                self._log.warn("the S3 endpoint does not take If-None-Match with {method}", method=method)
+                self._conditions[method] = False
+                return
+        self._conditions[method] = True
 
     async def _send_parts(self, parts: _Parts, size: int, portions: Portions) -> list[str]:
         """Send all that is left in parts of *size*; what the completion has to say about all parts."""
@@ -206,7 +244,7 @@ class S3Store:
 
     async def _begin(self, key: str, attempt: str) -> tuple[str, int]:
         """The name of a new upload, and how many requests it took to get one."""
-        headers = {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
+        headers = _headers(attempt)
         if self._settings.checksums:
             headers["x-amz-checksum-algorithm"] = "SHA256"
         answer = await self._api.call("POST", self._bucket, key, {"uploads": ""}, headers)
@@ -237,9 +275,12 @@ class S3Store:
     async def _complete(self, key: str, upload: str, parts: Sequence[str], size: int, attempt: str) -> None:
         body = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{"".join(parts)}'
         chunks = [f"{body}</CompleteMultipartUpload>".encode()]
+
+        async def complete(condition: dict[str, str]) -> None:
+            document(await self._api.call("POST", self._bucket, key, {"uploadId": upload}, condition, chunks))
+
         try:
-            answer = await self._api.call("POST", self._bucket, key, {"uploadId": upload}, body=chunks)
-            document(answer)
+            await self._make(complete, "POST", key, attempt)
         except S3Refusal as refusal:
             if refusal.fault.code != "NoSuchUpload":  # else it was completed, and the answer to that got lost
                 raise
@@ -311,6 +352,10 @@ class S3Store:
     @staticmethod
     def _marker(image_id: str, attempt: str) -> str:
         return f"{image_id}.{attempt}.upload"
+
+
+def _headers(attempt: str) -> dict[str, str]:
+    return {ATTEMPT: attempt, "Content-Type": "application/octet-stream"}
 
 
 class _Parts:

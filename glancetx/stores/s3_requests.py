@@ -24,6 +24,7 @@ from glancetx.stores.xml import parse
 
 _REGION: Final = re.compile(r"s3[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d)\.amazonaws\.com(?:\.cn)?")
 _BUCKET_IN_HOST: Final = re.compile(r"(?!.*-s3alias$)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_PASSING: Final = ("RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict", "InternalError")
 _FULL: Final = ("EntityTooLarge", "QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "InsufficientCapacity")
 
 
@@ -164,7 +165,7 @@ def sha256(chunks: Sequence[bytes]) -> str:
 
 def passing(fault: Fault) -> bool:
     """Whether it may be another time that the same request succeeds."""
-    return fault.status in PASSING or fault.code in ("RequestTimeout", "SlowDown", "OperationAborted", "InternalError")
+    return fault.status in PASSING or fault.code in _PASSING
 
 
 def refusal(fault: Fault) -> StoreError:
@@ -173,6 +174,6 @@ def refusal(fault: Fault) -> StoreError:
         return StoreFull("The store has no room left")
     if fault.status in (401, 403):
         return StoreWriteDenied(f"The S3 endpoint refuses the request: {fault.status} {fault.code}".rstrip())
-    if fault.status >= 500 or fault.status in PASSING:
+    if (fault.status >= 500 and fault.status != 501) or fault.status in PASSING:
         return StoreUnavailable(f"The S3 endpoint answers {fault.status} {fault.code}".rstrip())
     return S3Refusal(fault)

@@ -62,6 +62,8 @@ class Faults:
         self.reactor = reactor
         self._files = files
         self.hidden: tuple[str, ...] = ()  # headers of requests that do not arrive
+        self.unknown = ""  # a header that has a request answered with *refusal*
+        self.refusal = 501
         self.choose: Choice = lambda method, path: None
         self.requests: list[str] = []
         self.open: set[Any] = set()
@@ -138,6 +140,9 @@ class _Front(Protocol):
             method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
             self.faults.requests.append(f"{method} {target}")
             self.fault = self.faults.choose(method, target)
+            if self.faults.unknown and b"\r\n%s:" % self.faults.unknown.lower().encode() in head.lower():
+                self.fault = Fault(status=self.faults.refusal)
+                self.faults.requests[-1] += f" {self.faults.unknown}"
             for name in ("Connection", *self.faults.hidden):
                 head = re.sub(rb"\r\n%s:[^\r]*" % name.encode(), b"", head, flags=re.IGNORECASE)
             self._connect(head + b"\r\nConnection: close\r\n\r\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, ClassVar
 
 import pytest
@@ -15,9 +15,9 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from glancetx.config.store_settings import MIB, S3Settings
-from glancetx.domain.errors import DataNotFound, StoreUnavailable
+from glancetx.domain.errors import Conflict, DataNotFound, StoreUnavailable
 from glancetx.interfaces import IStore
-from glancetx.outgoing.client import HttpClient
+from glancetx.outgoing.client import Answer, HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
 from glancetx.stores.s3 import S3Store
@@ -60,6 +60,19 @@ async def names(store: S3Store) -> list[str]:
     return found
 
 
+class Late(HttpClient):
+    """One that slept before it wrote for the first time: *meanwhile* was done."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def request(self, method: str, *args: Any, **more: Any) -> Answer:
+        meanwhile = self.meanwhile
+        if method in ("PUT", "POST") and meanwhile is not None:
+            self.meanwhile = None
+            await meanwhile()
+        return await super().request(method, *args, **more)
+
+
 class S3Tests(StoreTests):
     """The suite, whichever the server is."""
 
@@ -76,6 +89,23 @@ class S3Tests(StoreTests):
     async def remains(self, store: IStore) -> Collection[str]:
         assert isinstance(store, S3Store)
         return await names(store)
+
+    @pytest.mark.parametrize("size", [1, 6 * MIB])
+    @pytest_twisted.ensureDeferred
+    async def test_a_late_write_replaces_nothing(self, size: int) -> None:
+        """Who looked before the data of another attempt came is told so when he writes, and that data stays."""
+        settings, client, image_id = settings_for(self.server, **self.changes), Late(the_reactor()), new_id()
+        (late, hashing), (other, more_hashing) = store_of(settings, client), store_of(settings)
+        await keep(late, b"makes the bucket")
+        client.meanwhile = lambda: keep(other, b"newer", image_id)
+        with pytest.raises(Conflict):
+            await keep(late, bytes(size), image_id)
+        assert await read(other, other.url_prefix + image_id) == b"newer"
+        assert [name for name in await names(other) if name.startswith(image_id)] == [image_id]
+        for store in (late, other):
+            await store.stop()
+        for threads in (hashing, more_hashing):
+            await threads.stop()
 
     @pytest_twisted.ensureDeferred
     async def test_lists_uploads_that_have_not_ended(self) -> None:
@@ -119,6 +149,11 @@ class TestMotoWhole(TestMoto):
     """Images below the threshold go in one piece, streamed."""
 
     changes: ClassVar[dict[str, Any]] = {"large_object_size": 100 * MIB}
+
+    async def make_store(self) -> IStore:
+        store = await super().make_store()
+        await store.delete((await keep(store, b"shows that the condition is known")).url)
+        return store
 
 
 class TestMotoChecksums(TestMoto):

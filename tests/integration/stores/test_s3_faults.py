@@ -189,3 +189,22 @@ async def test_lost_answer_to_the_completion(broken: Broken) -> None:
     assert await read(broken.store, stored.url) == CONTENT
     with pytest.raises(Conflict):
         await keep(broken.store, CONTENT, image_id)
+
+
+@pytest.mark.parametrize("refusal", [400, 501])
+@pytest_twisted.ensureDeferred
+async def test_unknown_condition(broken: Broken, refusal: int) -> None:
+    """A server that does not take ``If-None-Match`` is asked once with PUT and once with POST, and does without."""
+    reactor: Any = the_reactor()
+    hashing = Threads(reactor, "hashing", 1)
+    hashing.start()
+    whole = evolve(broken.store._settings, large_object_size=100 * MIB)
+    store = S3Store(whole, broken.store._client, broken.store._retries, hashing, multiple=False)
+    broken.faults.unknown, broken.faults.refusal = "If-None-Match", refusal
+    for _ in range(2):  # in parts, as it is not known; then in one piece
+        assert await read(store, (await keep(store, CONTENT)).url) == CONTENT
+    refused = [request.split()[0] for request in broken.faults.requests if request.endswith("If-None-Match")]
+    assert refused == ["PUT", "POST"]
+    parts = [request for request in broken.faults.requests if "partNumber" in request]
+    assert len(parts) == 3
+    await hashing.stop()
