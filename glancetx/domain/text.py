@@ -7,7 +7,7 @@ from typing import Any
 
 def is_wide(text: str) -> bool:
     """Whether *text* has characters that take four bytes, which Glance's tables in MySQL cannot hold (A-016)."""
-    return any(character > "\uffff" for character in text)
+    return not text.isascii() and max(text) > "\uffff"
 
 
 def has_wide(document: Any) -> bool:

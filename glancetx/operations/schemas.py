@@ -5,7 +5,7 @@ Clients fetch and obey them (contract row A-280), so names, types and order are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from jsonschema import Draft202012Validator
@@ -17,6 +17,7 @@ from glancetx.domain.errors import ConfigurationError, Invalid
 from glancetx.domain.member import MEMBER_STATUSES
 from glancetx.domain.task import STATUSES as TASK_STATUSES
 from glancetx.domain.task import TYPES
+from glancetx.operations.plainly import PlainObject
 
 UUID_PATTERN: Final = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 STATUSES: Final = [
@@ -272,19 +273,21 @@ class ImageSchema:
         self.attributes = frozenset(self.document["properties"])
         self._whole = Draft202012Validator(self.document)
         self._part = Draft202012Validator({name: part for name, part in self.document.items() if name != "required"})
+        self._plain, self._required = PlainObject(self.document), settings.custom.required
         self._custom = frozenset(settings.custom.schemas)
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Check a new image. :raises Invalid: with the first offence."""
-        self._check(self._whole, values)
+        self._check(self._whole, values, self._required)
 
     def check_change(self, values: Mapping[str, Any]) -> None:
         """Check some attributes, without asking for those that are required. :raises Invalid: as `check`."""
         self._check(self._part, values)
 
-    def _check(self, validator: Draft202012Validator, values: Mapping[str, Any]) -> None:
-        error = best_match(validator.iter_errors(dict(values)))
-        if error is not None:
-            raise Invalid(f"Provided object does not match schema 'image': {error}")
+    def _check(self, validator: Draft202012Validator, values: Mapping[str, Any], required: Sequence[str] = ()) -> None:
+        if not self._plain.valid(values) or not values.keys() >= set(required):
+            error = best_match(validator.iter_errors(dict(values)))
+            if error is not None:
+                raise Invalid(f"Provided object does not match schema 'image': {error}")
         if texts := [name for name in self._custom & values.keys() if not isinstance(values[name], str | None)]:
             raise Invalid(f"The values of {', '.join(sorted(texts))} must be strings")

@@ -93,7 +93,7 @@ def parse_json(data: bytes, max_depth: int) -> Any:
     """
     try:
         text = data.decode("utf-8-sig")
-        document = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+        document = _decode(text)
         if _SURROGATE.search(data):
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -112,6 +112,10 @@ def _finite(text: str) -> float:
     if math.isinf(number):
         raise ValueError(text)
     return number
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_refuse_number, parse_float=_finite).decode
+"""Made once: `json.loads` makes a decoder each time."""
 
 
 def _deeper_than(limit: int, document: Any) -> bool:
