@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.console import Console
 from rich.status import Status
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import LoopingCall, react
 
 from glancetx.config.settings import Settings
@@ -73,7 +73,8 @@ def load(context: click.Context) -> Settings:
 def with_service(settings: Settings, use: Callable[[ImageService], Awaitable[None]]) -> None:
     """Run the reactor for as long as *use* takes, with a service that does nothing by itself; ends the process.
 
-    The exit status is 1 if the service cannot start, with one line on standard error.
+    The exit status is 1 if the service cannot start, or others may have gone on with what it did, since the process
+    slept; with one line on standard error.
     """
 
     from glancetx.app import ImageService  # heavy, and most commands do without
@@ -89,6 +90,9 @@ def with_service(settings: Settings, use: Callable[[ImageService], Awaitable[Non
                 await service.stopService()
         except (ConfigurationError, DatabaseUnavailable) as error:
             click.echo(f"Error: {error}", err=True)
+            sys.exit(1)
+        except CancelledError:
+            click.echo("Error: This process slept, and others may do the same by now. Run it again.", err=True)
             sys.exit(1)
 
     react(lambda reactor: ensureDeferred(main(reactor)))

@@ -84,7 +84,7 @@ class Claims:
     def __init__(self, engine: Engine, lease: float = LEASE, now: Callable[[], datetime] = utc_now) -> None:
         self._engine, self._lease, self._now = engine, timedelta(seconds=lease), now
         self._here = this_process()
-        self._under_way = Counter[str]()  # the ids of claims, with how many blocks of `working_on` they have
+        self.under_way = Counter[str]()  # the ids of claims, with how many blocks of `working_on` they have
         self._renewed = self._trusting_until = datetime.min
         self._lapses = 0  # how often others may have taken us for dead
 
@@ -119,9 +119,9 @@ class Claims:
         """A block that works on *claim*, which is noted within it; blocks may be nested.
 
         A claim of ours that exists outside of such a block is an orphan: its work has failed, and could not even say
-        so; or it was thought not to have been noted.
+        so; or it was thought not to have been noted. The block is given the `certainty` of its beginning.
         """
-        return Working(self._under_way, claim.id)
+        return Working(self, claim.id)
 
     async def take(self, claim: Claim) -> None:
         """Note a claim; its process must be registered and be `working_on` it, or it is an orphan."""
@@ -176,24 +176,26 @@ class Claims:
         """
         now = self._now()
         trusting = now < self._trusting_until or now - self._renewed > self._lease
-        return await self._engine.ensure(_orphans, datetime.min if trusting else now, self._here, self._under_way)
+        return await self._engine.ensure(_orphans, datetime.min if trusting else now, self._here, self.under_way)
 
 
 class Working:
     """What `Claims.working_on` returns."""
 
-    __slots__ = ("_claim_id", "_under_way")
+    __slots__ = ("_claim_id", "_claims")
 
-    def __init__(self, under_way: Counter[str], claim_id: str) -> None:
-        self._under_way, self._claim_id = under_way, claim_id
+    def __init__(self, claims: Claims, claim_id: str) -> None:
+        self._claims, self._claim_id = claims, claim_id
 
-    def __enter__(self) -> None:
-        self._under_way[self._claim_id] += 1
+    def __enter__(self) -> Callable[[], bool]:
+        self._claims.under_way[self._claim_id] += 1
+        return self._claims.certainty()
 
     def __exit__(self, *outcome: object) -> None:
-        self._under_way[self._claim_id] -= 1
-        if not self._under_way[self._claim_id]:
-            del self._under_way[self._claim_id]
+        under_way = self._claims.under_way
+        under_way[self._claim_id] -= 1
+        if not under_way[self._claim_id]:
+            del under_way[self._claim_id]
 
 
 def add_claim(connection: Connection, claim: Claim) -> None:

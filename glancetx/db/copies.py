@@ -82,7 +82,10 @@ class Copies:
         return await self._engine.read(load_in_state, states, limit, after)
 
     async def record(self, copy: Copy, state: str, detail: str | None = None) -> bool:
-        """Write what was found just now; False if the copy is gone, or is being worked on: then it means nothing."""
+        """Write what was found of *copy* as it was when it was read from here.
+
+        False if it means nothing: the copy is gone, or is being worked on, or was remade or looked at meanwhile.
+        """
         return await self._engine.interact(_record, copy, state, detail, self._now())
 
     async def others(self, copy: Copy) -> list[Copy]:
@@ -274,7 +277,8 @@ def _end_repair(connection: Connection, copy: Copy, claim: Claim, url: str, now:
 
 
 def _record(connection: Connection, copy: Copy, state: str, detail: str | None, now: datetime) -> bool:
-    this = update(copies).where(*_undisturbed(copy))
+    since = (copies.c.state == copy.state, copies.c.audited_at == copy.audited_at)
+    this = update(copies).where(*_undisturbed(copy), *since)
     values = {"state": state, "audited_at": now, "detail": detail[:DETAIL] if detail else None}
     return connection.execute(this.values(values)).rowcount == 1
 

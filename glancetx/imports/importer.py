@@ -171,8 +171,7 @@ class Importer:
     async def _clear(self, work: Work) -> None:
         """Discard now what earlier attempts left in any store: it would be in the way of this one."""
         for each in await self._runs.leftovers(work.run.image_id):
-            certain = self._claims.certainty()
-            with self._claims.working_on(each):
+            with self._claims.working_on(each) as certain:
                 adopted = await self._claims.adopt(each, beside=work.claim.id)
                 if adopted is not None and await guarded(self._is_discarded(adopted), certain):
                     await self._claims.release(adopted)

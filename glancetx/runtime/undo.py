@@ -31,8 +31,9 @@ class UndoneBlock:
     def __init__(self, undo: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         self._undo, self._args = undo, args
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> object:
         """Nothing to do yet."""
+        return None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

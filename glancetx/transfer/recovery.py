@@ -53,7 +53,10 @@ class Recovery:
         self._log = Logger()
 
     def undoing(self, claim: Claim) -> Undoing:
-        """A block that works on *claim*, and notes it; if it raises or is cancelled, `give_up` it."""
+        """A block that works on *claim*, and notes it; if it raises or is cancelled, `give_up` it.
+
+        It is given the `Claims.certainty` of its beginning.
+        """
         return Undoing(self.give_up, claim, self._claims.working_on(claim))
 
     async def give_up(self, claim: Claim) -> bool:
@@ -90,8 +93,7 @@ class Recovery:
         if claim.kind in (IMPORT, LOCATION):  # which are adopted under a new claim
             await (self._resume if claim.kind == IMPORT else self._resume_location)(claim)
             return False
-        certain = self._claims.certainty()
-        with self._claims.working_on(claim):
+        with self._claims.working_on(claim) as certain:
             adopted = await self._claims.adopt(claim)
             if adopted is None:
                 return None
@@ -181,8 +183,8 @@ class Undoing(UndoneBlock):
         super().__init__(give_up, (claim,))
         self._working = working
 
-    async def __aenter__(self) -> None:
-        self._working.__enter__()
+    async def __aenter__(self) -> Callable[[], bool]:
+        return self._working.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

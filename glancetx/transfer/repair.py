@@ -18,6 +18,7 @@ from glancetx.domain.copy import SOUND, Copy
 from glancetx.domain.errors import DataNotFound, StoreUnavailable
 from glancetx.interfaces import IStore, Stored
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.permission import guarded
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
 from glancetx.streams import Discard, IObserver, Tap, Throttle
@@ -92,20 +93,24 @@ class Repairs:
             process=self._process,
             owner=copy.owner,
         )
-        async with self._recovery.undoing(claim):
+        async with self._recovery.undoing(claim) as certain:
             if not await self._copies.begin_repair(copy, claim):
                 return False
             reach("repair.begun")
-            with suppress(DataNotFound):
-                await store.delete(copy.location.url)
-            reach("repair.removed")
-            stored = await self._write(copy, await open_data(), store, claim)
-            reach("repair.stored")
+            stored = await guarded(self._replace(copy, open_data, store, claim), certain)
             if await self._copies.end_repair(copy, claim, stored.url):
                 await self._readers.try_to_tell_of(copy.image_id)
                 return True
             await self._recovery.give_up(claim)  # the image was deleted meanwhile
         return False
+
+    async def _replace(self, copy: Copy, open_data: Open, store: IStore, claim: Claim) -> Stored:
+        with suppress(DataNotFound):
+            await store.delete(copy.location.url)
+        reach("repair.removed")
+        stored = await self._write(copy, await open_data(), store, claim)
+        reach("repair.stored")
+        return stored
 
     async def _find_sound(self, copy: Copy) -> Copy | None:
         """Another copy that was just read whole and is sound; what is found of others is noted."""

@@ -12,6 +12,7 @@ from glancetx.domain.claim import SCRUB, Claim
 from glancetx.domain.errors import DataNotFound, Forbidden, StoreError
 from glancetx.domain.image import Location
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.permission import guarded
 from glancetx.stores.registry import Stores
 
 
@@ -25,13 +26,13 @@ class Scrubs:
     async def scrub(self, doomed: Doomed) -> bool:
         """Remove the data and then the record; False if some of it has to wait for the next time.
 
-        Killed or cancelled anywhere, the next time goes on with what is left: as long as data is there, its location
-        says so. An image whose scrubbing has begun cannot be restored.
+        Killed or cancelled anywhere, the reaper goes on with what is left: as long as data is there, its location
+        says so. An image whose scrubbing has begun cannot be restored, until that has ended.
         """
         claim = Claim(id=uuid.uuid4().hex, kind=SCRUB, image_id=doomed.image_id, store="", process=self._process)
-        with self._claims.working_on(claim):
+        with self._claims.working_on(claim) as certain:
             doomed = await self._pending.begin(claim, doomed)
-            return bool(doomed.locations) and await self._scrub(doomed, claim)
+            return bool(doomed.locations) and await guarded(self._scrub(doomed, claim), certain)
 
     async def finish(self, claim: Claim) -> None:
         """Go on with what somebody has begun under *claim*, which is ours now: he may have removed data already."""
@@ -39,11 +40,8 @@ class Scrubs:
 
     async def _scrub(self, doomed: Doomed, claim: Claim) -> bool:
         reach("scrub.begun")
-        try:
-            removed = [await self._remove(doomed.image_id, location) for location in doomed.locations]
-        finally:
-            ended = await self._pending.end(claim)
-        if ended:
+        removed = [await self._remove(doomed.image_id, location) for location in doomed.locations]
+        if await self._pending.end(claim):
             self._log.info("image {image} has been scrubbed", image=doomed.image_id)
         return all(removed)
 

@@ -15,6 +15,7 @@ from glancetx.domain.errors import DataNotFound, Forbidden, StoreError, UnknownS
 from glancetx.domain.listed import Item, Kept, Stray
 from glancetx.interfaces import IListing
 from glancetx.runtime.failpoints import reach
+from glancetx.runtime.permission import guarded
 from glancetx.stores.registry import Stores
 
 
@@ -98,14 +99,14 @@ class StrayRemoval:
         claim = Claim(
             id=uuid.uuid4().hex, kind=STRAY, image_id=stray.item.image_id, store=stray.store, process=self._process
         )
-        with self._claims.working_on(claim):
+        with self._claims.working_on(claim) as certain:
             if not await self._strays.begin(claim, stray):
                 self._stays(stray, "somebody works on its image")
                 return False
             reach("stray.claimed")
             gone = False
             try:
-                gone = await self._remove(listing, stray, claim)
+                gone = await guarded(self._remove(listing, stray, claim), certain)
             finally:
                 await self._strays.end(claim, stray, gone=gone)
         return gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -12,29 +13,37 @@ import pytest
 import pytest_twisted
 from attrs import define, evolve, field
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from glancetx.db.claims import LEASE, NOBODY, Claims, Process, this_process
+from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
+from glancetx.db.members import Members
 from glancetx.db.own_schema import claims as table
 from glancetx.db.scrub import PendingDeletes, restore
+from glancetx.db.strays import Strays
 from glancetx.domain.claim import DELETE, DISCARD, REPAIR, SCRUB, STAGE, STRAY, UPLOAD, Claim
 from glancetx.domain.context import service_context
+from glancetx.domain.copy import CORRUPT, SOUND
 from glancetx.domain.errors import Conflict, ImageNotFound, StatusConflict, StoreUnavailable
 from glancetx.domain.image import Image, Location
 from glancetx.domain.limits import UNLIMITED
+from glancetx.domain.listed import Item, Stray
 from glancetx.notifications.events import Events
 from glancetx.notifications.log import LogNotifier
 from glancetx.runtime.threads import Threads
 from glancetx.stores.registry import Stores
-from glancetx.streams import BytesSource
+from glancetx.streams import BytesSource, Throttle
 from glancetx.testing.fakes import MemoryStore, until
 from glancetx.testing.stores import the_reactor
+from glancetx.transfer.readers import Readers
 from glancetx.transfer.recovery import Recovery
+from glancetx.transfer.repair import Repairs
 from glancetx.transfer.scrub import Scrubs
 from glancetx.transfer.staging import StagingArea
+from glancetx.transfer.strays import Ownership, StrayRemoval
 
 Count = Callable[..., Any]
 NewImage = Callable[..., Image]
@@ -79,6 +88,8 @@ class Node:
     claims: Claims
     recovery: Recovery
     scrubs: Scrubs
+    removal: StrayRemoval
+    repairs: Repairs
     process: Process
 
     async def sweep(self) -> int:
@@ -91,26 +102,33 @@ class Node:
 
 @define
 class Cluster:
-    """Nodes on one database, whose time is the clock's; the one store that they have."""
+    """Nodes on one database, whose time is the clock's; the stores that they have."""
 
     engine: Engine
     images: Images
     folder: Path
+    hashing: Threads
     clock: Clock = field(factory=Clock)
     store: Distant = field(factory=Distant)
+    near: MemoryStore = field(factory=lambda: MemoryStore("near"))
 
     async def node(self) -> Node:
         claims = Claims(self.engine, now=lambda: START + timedelta(seconds=self.clock.seconds()))
         process = evolve(this_process(), host=uuid.uuid4().hex)
         await claims.register(process)
         reactor: Any = the_reactor()
-        stores = Stores({"distant": self.store}, "distant")
+        stores = Stores({"distant": self.store, "near": self.near}, "distant")
         scrubs = Scrubs(PendingDeletes(self.engine), claims, stores, process.id)
         area = StagingArea(self.folder, Threads(reactor, "staging", 1))
         recovery = Recovery(
             self.images, claims, stores, area, Events(LogNotifier()), self._none, self._none, scrubs.finish
         )
-        return Node(claims, recovery, scrubs, process)
+        strays = Strays(self.engine)
+        removal = StrayRemoval(strays, claims, Ownership(strays, 0), stores, process.id)
+        readers = Readers(self.images, Members(self.engine), stores)
+        throttle = Throttle(reactor, 1e12)
+        repairs = Repairs(Copies(self.engine), stores, recovery, self.hashing, throttle, readers, process.id)
+        return Node(claims, recovery, scrubs, removal, repairs, process)
 
     async def _none(self, _: Claim) -> None:
         raise AssertionError("there are no imports here")
@@ -145,7 +163,11 @@ class Cluster:
 
 @pytest_twisted.async_yield_fixture
 async def cluster(engine: Engine, images: Images, tmp_path: Path) -> AsyncIterator[Cluster]:
-    yield Cluster(engine, images, tmp_path)
+    reactor: Any = the_reactor()
+    hashing = Threads(reactor, "hashing", 1)
+    hashing.start()
+    yield Cluster(engine, images, tmp_path, hashing)
+    await hashing.stop()
 
 
 @pytest_twisted.async_yield_fixture
@@ -345,9 +367,80 @@ async def test_scrubber_that_slept(cluster: Cluster, image: Image, count: Count)
     with pytest.raises(Conflict):
         await cluster.engine.interact(back)
     asleep.callback(None)
-    assert await scrubbing
+    with pytest.raises(CancelledError):
+        await scrubbing
     assert await count(table) == 0
     assert cluster.store.urls == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_scrubber_that_is_stopped(cluster: Cluster, image: Image) -> None:
+    """Its store may have removed the data already: the image does not come back, and is finished."""
+    node = await cluster.node()
+    published = await cluster.publish(image, await cluster.saving(node, image))
+    await cluster.images.delete(published, was="active", later=True)
+    (doomed,) = await PendingDeletes(cluster.engine).due(0, 10)
+    scrubbing = Deferred.fromCoroutine(node.scrubs.scrub(doomed))
+    await cluster.store.reached()
+    scrubbing.cancel()
+    with pytest.raises(CancelledError):
+        await scrubbing
+    with pytest.raises(Conflict):
+        await cluster.engine.interact(lambda connection: restore(connection, image.id))
+    sweeping = node.sweeping()
+    (await cluster.store.reached(2)).callback(None)
+    assert await sweeping == 1
+    assert cluster.store.urls == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_removal_of_a_stray_that_slept(cluster: Cluster, image: Image) -> None:
+    """What an upload has put there meanwhile stays."""
+    sleeper, other = await cluster.node(), await cluster.node()
+    url = (await cluster.store.add(image.id, BytesSource(DATA), uuid.uuid4().hex)).url
+    item = Item(name=url, image_id=image.id, url=url)
+    stray = Stray(store="distant", item=item, size=len(DATA), changed=START, first_seen=START)
+    removing = Deferred.fromCoroutine(sleeper.removal.remove(stray))
+    asleep = await cluster.store.reached()
+    await cluster.pass_a_lease(other)
+    assert await other.sweep() == 1
+    cluster.store._kept.clear()
+    await cluster.publish(image, await cluster.saving(other, image))
+    asleep.callback(None)
+    with pytest.raises(CancelledError):
+        await removing
+    assert cluster.store.urls == [url]
+
+
+@pytest_twisted.ensureDeferred
+async def test_repair_that_slept(cluster: Cluster, image: Image, count: Count) -> None:
+    """The copy that another has remade meanwhile stays."""
+    sleeper, other = await cluster.node(), await cluster.node()
+    claim = await cluster.saving(sleeper, image)
+    await cluster.near.add(image.id, BytesSource(DATA), claim.id)
+    active = cluster.active(image)
+    sister = Location(url=cluster.near.url_prefix + image.id, metadata={"store": "near"})
+    active = evolve(active, checksum=hashlib.md5(DATA).hexdigest(), locations=(*active.locations, sister))
+    await cluster.images.publish(active, "saving", claim)
+    copies = Copies(cluster.engine)
+    await copies.enrol()
+    (copy,) = [each for each in await copies.in_state("unknown") if each.location.store == "distant"]
+    assert await copies.record(copy, CORRUPT)
+    (copy,) = await copies.in_state(CORRUPT)
+    remaking = Deferred.fromCoroutine(sleeper.repairs.repair(copy))
+    asleep = await cluster.store.reached()
+    await cluster.pass_a_lease(other)
+    assert await other.sweep() == 1
+    anew = Deferred.fromCoroutine(other.repairs.repair(copy))
+    (await cluster.store.reached(2)).callback(None)
+    assert await anew
+    asleep.callback(None)
+    with pytest.raises(CancelledError):
+        await remaking
+    assert cluster.store.urls == [copy.location.url]
+    assert await count(table) == 0
+    assert not await copies.record(copy, CORRUPT, "what somebody saw before it was remade")
+    assert await copies.counts() == {SOUND: 2}
 
 
 @pytest_twisted.ensureDeferred
