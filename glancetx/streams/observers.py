@@ -21,7 +21,7 @@ from glancetx.streams.slowness import Slowness
 HOP: Final = 256 * 1024  # bytes worth a thread hop
 BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
 LARGE: Final = 64 * 1024  # bytes of a chunk whose digest takes longer than copying it beside others
-SMALL: Final = 32 * 1024  # bytes whose digest takes no longer than a hop
+SMALL: Final = 64 * 1024  # bytes whose digest takes hardly longer than a hop
 
 
 @implementer(IObserver)

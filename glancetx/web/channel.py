@@ -23,6 +23,7 @@ from twisted.web.server import Site
 
 from glancetx.config.settings import HttpSettings
 from glancetx.domain.errors import Invalid, TooSlow
+from glancetx.web.arrival import can_wait, wait_for, worth
 from glancetx.web.deadlines import Pace, Timers, check_interval
 from glancetx.web.errors import Problem
 from glancetx.web.framing import BadChunk, Chunked, FixedLength, Framing
@@ -55,6 +56,7 @@ class ImageChannel(HTTPChannel):
 
     __slots__ = (  # with more than 30 attributes in its dictionary an instance has a dictionary of 1.5 KiB
         "_advancing",
+        "_awaited",
         "_body",
         "_checked",
         "_client_waits",
@@ -89,6 +91,7 @@ class ImageChannel(HTTPChannel):
         self._advancing = False
         self._body: Body | None = None
         self._framing: Framing | None = None
+        self._awaited = 0  # bytes that are read together; 0 if that is not for us to say
         self._client_waits = False  # for ``100 Continue``
         self._reading = True
         self._lost = False
@@ -103,6 +106,7 @@ class ImageChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._awaited = int(can_wait(self.transport))
         self._watch()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -202,7 +206,13 @@ class ImageChannel(HTTPChannel):
             return b""
         if self._framing is not None and self._framing.ended:
             self._body_ended()
+        self._wait_for(worth(self._framing))
         return rest
+
+    def _wait_for(self, size: int) -> None:
+        if self._awaited and self._awaited != size:
+            self._awaited = size
+            wait_for(self.transport, size)
 
     def _body_ended(self) -> None:
         body, self._framing = self._body, None
@@ -216,6 +226,7 @@ class ImageChannel(HTTPChannel):
         """The rest of the body will never be known. Whoever reads it is told, and can answer."""
         self._phase, self._framing = Phase.DEAF, None
         self.persistent = False
+        self._wait_for(1)
         self._stop_reading()
         if self._body is not None:
             self._body.fail(error)
@@ -332,6 +343,9 @@ class ImageChannel(HTTPChannel):
         if self._lost:
             return
         now = self._now()
+        waiting = self._awaited > 1 and self._body is not None and self._body.wanted
+        if waiting and self._pace.doubtful(now, self._settings):
+            self.transport.doRead()  # what is there, however little; an end is found again
         if self._sending(now):
             self._quiet_since = now
             if now - self._moved >= self._settings.idle_timeout:

@@ -61,6 +61,11 @@ class Pace:
         self._bytes += size
         self._heard = self._waited(now)
 
+    def doubtful(self, now: float, settings: HttpSettings) -> bool:
+        """Whether bytes that nobody has read yet might change what `too_slow` says."""
+        waited = self._waited(now)
+        return waited - self._heard >= check_interval(settings) or waited - self._window >= settings.rate_window
+
     def too_slow(self, now: float, settings: HttpSettings) -> bool:
         """Whether the client was silent for too long, or sent too little in the last full window."""
         waited = self._waited(now)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_AFTER_DATA: Final = b"\r\n0\r\n\r\n"  # at least
 _MAX_LINE: Final = 1024
 _MAX_TRAILERS: Final = 16384
 
@@ -20,6 +21,10 @@ class Framing(Protocol):
 
     ended: bool
 
+    @property
+    def sure(self) -> int:
+        """How many bytes will come in any case, if the client does not leave."""
+
     def feed(self, data: bytes) -> bytes:
         """Pass on the body's bytes; returns what follows the body. :raises BadChunk: if it is malformed."""
 
@@ -32,6 +37,10 @@ class FixedLength:
     def __init__(self, length: int, deliver: Callable[[bytes], None]) -> None:
         self._missing, self._deliver = length, deliver
         self.ended = length == 0
+
+    @property
+    def sure(self) -> int:
+        return self._missing
 
     def feed(self, data: bytes) -> bytes:
         rest = b""
@@ -59,6 +68,10 @@ class Chunked:
         self._trailers = 0
         self._read: Callable[[], bool] = self._size  # reads one element; False: not all of it is here
         self.ended = False
+
+    @property
+    def sure(self) -> int:
+        return self._missing + len(_AFTER_DATA) if self._missing else 0
 
     def feed(self, data: bytes) -> bytes:
         self._buffer = self._buffer + data if self._buffer else data

@@ -14,9 +14,11 @@ from glancetx.web.framing import BadChunk, Chunked, FixedLength, Framing
 
 def feed(framing: Framing, pieces: list[bytes]) -> bytes:
     """What follows the body."""
-    rest = b""
+    rest, left = b"", sum(map(len, pieces))
     for piece in pieces:
         rest += piece if framing.ended else framing.feed(piece)
+        left -= len(piece)
+        assert framing.ended or framing.sure <= left
     return rest
 
 
