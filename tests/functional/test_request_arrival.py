@@ -39,7 +39,7 @@ class Reader(Resource):
         self.pieces: list[int] = []
         self.errors: list[Any] = []
 
-    def render(self, request: ImageRequest) -> Any:  # type: ignore[override]
+    def render(self, request: ImageRequest) -> Any:
         done = request.body.startProducing(self)
         done.addCallbacks(lambda _: request.finish(), lambda failure: self.errors.append(failure.value))
         return NOT_DONE_YET
