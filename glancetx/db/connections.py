@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock, Thread, local
@@ -97,7 +96,7 @@ class Joint(Call[T]):
 
 
 BEGUN: Final = object()
-"""What comes of a call that was cancelled before, or that another one took along: nothing."""
+"""What comes of a call that was cancelled before: nothing."""
 
 
 class ConnectionThreads:
@@ -110,7 +109,6 @@ class ConnectionThreads:
     def __init__(self, reactor: Any, name: str, pool: Pool, now: Callable[[], float] = time.monotonic) -> None:
         self._reactor, self._name, self._pool, self._now = reactor, name, pool, now
         self.outbox = Outbox(reactor)
-        self._joining: deque[Joint[Any]] = deque()
         self._inbox = Inbox(reactor, self._want, gathering=pool.together > 1)
         self._exits: list[Deferred[None]] = []
         self._own = local()
@@ -121,12 +119,6 @@ class ConnectionThreads:
     def waiting(self) -> int:
         """How many calls wait for a free connection."""
         return max(0, self.open - self._pool.size)
-
-    def expect(self, call: Call[Any]) -> None:
-        """*call* is about to be done; another one may take it along before."""
-        self.open += 1
-        if isinstance(call, Joint) and self._pool.together > 1:
-            self._joining.append(call)
 
     def do(self, task: Callable[[], None]) -> None:
         """Have *task* run in one of the threads."""
@@ -142,12 +134,13 @@ class ConnectionThreads:
         await DeferredList(self._exits)
         self._exits = []
 
-    def _want(self, threads: int) -> None:
+    def _want(self, threads: int) -> int:
         if threads and len(self._exits) < min(self.open, self._pool.size):
             left: Deferred[None] = Deferred()
             # Daemons: a program that fails before it stops the engine can still end. Commits are durable as they are.
             Thread(target=self._run, args=(left,), name=f"{self._name}-{len(self._exits)}", daemon=True).start()
             self._exits.append(left)
+        return len(self._exits)
 
     def _run(self, left: Deferred[None]) -> None:
         self._inbox.work()
@@ -155,7 +148,7 @@ class ConnectionThreads:
         self._reactor.callFromThread(left.callback, None)
 
     def perform(self, call: Call[T]) -> Any:
-        """In a thread: the result of the whole transaction, and the same for others that it takes along; or `BEGUN`.
+        """In a thread: the result of the whole transaction, or `BEGUN`.
 
         :raises Undone: if it might succeed when it is done again.
         :raises OutcomeUnknown: if the connection was lost during the commit.
@@ -164,30 +157,18 @@ class ConnectionThreads:
         """
         if not call.begin():
             return BEGUN
-        if not isinstance(call, Joint):
-            return self._alone(call)
-        others = self._companions()
-        if not others:
-            return self._alone(call)
-        calls = [*others, call]  # in this order they hear of it
-        outcomes = self._together(calls) or [self._outcome(each) for each in calls]
-        for other, outcome in zip(others, outcomes, strict=False):
-            self.outbox.callFromThread(partial(other.end, outcome))
-        if isinstance(outcomes[-1], Failure):
-            outcomes[-1].raiseException()
-        return outcomes[-1]
+        return self._alone(call)
 
-    def _companions(self) -> list[Joint[Any]]:
-        """Others that wait, and begin now together with one more."""
-        found: list[Joint[Any]] = []
-        while self._joining and len(found) < self._pool.together - 1:
-            try:
-                other = self._joining.popleft()
-            except IndexError:
-                break  # another thread was faster
-            if other.begin():
-                found.append(other)
-        return found
+    def perform_together(self, joined: Sequence[Joint[Any]]) -> None:
+        """In a thread: carry them out, in one transaction if possible; in the reactor's thread they hear of it."""
+        calls = [call for call in joined if call.begin()]
+        outcomes = self._together(calls) if len(calls) > 1 else None
+        self.outbox.callFromThread(partial(self._end, len(joined), calls, outcomes or [*map(self._outcome, calls)]))
+
+    def _end(self, count: int, calls: Sequence[Joint[Any]], outcomes: Sequence[Any]) -> None:
+        self.open -= count
+        for call, outcome in zip(calls, outcomes, strict=True):
+            call.end(outcome)
 
     def _together(self, calls: Sequence[Joint[Any]]) -> Sequence[Any] | None:
         """Their outcomes, which are committed at once; None if one has failed, and nothing came of any."""

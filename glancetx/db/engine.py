@@ -13,12 +13,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.connections import BEGUN, Call, ConnectionThreads, Joint
 from glancetx.db.dialects import Pool, make_pools
+from glancetx.db.rounds import Rounds
 from glancetx.db.trials import ABSENCE, Trials
 from glancetx.domain.errors import DatabaseUnavailable
 
@@ -51,13 +54,25 @@ class _Room:
         self.pool = pool
         self.threads = ConnectionThreads(reactor, name, pool)
         self._alchimia = load_wrap_engine()(self.threads.outbox, pool.engine, create_worker=lambda: self.threads)
+        self._rounds: Rounds[Joint[Any]] = Rounds(reactor, pool.together, self._begin_round)
 
     def submit(self, call: Call[T]) -> Call[T]:
-        self.threads.expect(call)
-        # alchimia's public calls run single statements; this is what they are made of.
-        outcome = self._alchimia._defer_to_engine(self.threads.perform, call)
-        outcome.addBoth(self._end, call)
+        self.threads.open += 1
+        if isinstance(call, Joint):
+            self._rounds.put(call)
+        else:
+            self._defer(self.threads.perform, call).addBoth(self._end, call)
         return call
+
+    def _begin_round(self) -> None:
+        self._defer(self._perform_round).addErrback(_failed)
+
+    def _perform_round(self) -> None:
+        self.threads.perform_together(self._rounds.take())
+
+    def _defer(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """alchimia's public calls run single statements; this is what they are made of."""
+        return self._alchimia._defer_to_engine(function, *args)  # type: ignore[no-any-return]
 
     def _end(self, outcome: Any, call: Call[Any]) -> None:
         self.threads.open -= 1
@@ -65,6 +80,7 @@ class _Room:
             call.end(outcome)
 
     async def stop(self) -> None:
+        self._rounds.close()
         self.threads.quit()
         await self.threads.ended()
         self.pool.engine.dispose()
@@ -156,6 +172,10 @@ class Engine:
                     raise
                 await deferLater(self._reactor, pause)
         raise DatabaseUnavailable("The database is closed")
+
+
+def _failed(failure: Failure) -> None:
+    Engine._log.failure("a round of transactions", failure)
 
 
 def _calls(function: Callable[..., T], args: Any, kwargs: Any) -> Callable[[], Call[T]]:

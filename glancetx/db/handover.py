@@ -20,13 +20,13 @@ PATIENCE: Final = 0.005
 
 
 class Inbox:
-    """Tasks for threads. *want* is called with the number of threads that would be of use.
+    """Tasks for threads. *want* is called with the number of threads that would be of use; it tells how many there are.
 
     *gathering*: what comes while a thread is at work waits for that one, as long as `PATIENCE`, since tasks that wait
     together are cheaper.
     """
 
-    def __init__(self, reactor: Any, want: Callable[[int], None], *, gathering: bool = False) -> None:
+    def __init__(self, reactor: Any, want: Callable[[int], int], *, gathering: bool = False) -> None:
         self._reactor, self._want, self._gathering = reactor, want, gathering
         self._lock = Lock()
         self._awake = 0  # threads that will look for tasks before they wait again
@@ -57,10 +57,12 @@ class Inbox:
         self._wake(len(self._tasks))
 
     def _wake(self, threads: int) -> None:
-        if threads:
-            self._want(threads)
+        if not threads:
+            return
+        there = self._want(threads)
         with self._lock:
-            self._awake += threads
+            threads = min(threads, there - self._awake)  # who is awake looks for tasks before he sleeps again
+            self._awake += max(0, threads)
         for _ in range(threads):
             self._wakes.put(True)
 

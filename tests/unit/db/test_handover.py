@@ -10,8 +10,14 @@ from twisted.internet.task import Clock
 from glancetx.db.handover import BATCH, PATIENCE, Inbox, Outbox
 
 
-def inbox(clock: Clock, wanted: list[int]) -> Inbox:
-    return Inbox(clock, wanted.append)
+def inbox(clock: Clock, wanted: list[int], *, gathering: bool = False) -> Inbox:
+    """One for ten threads."""
+
+    def want(threads: int) -> int:
+        wanted.append(threads)
+        return 10
+
+    return Inbox(clock, want, gathering=gathering)
 
 
 def test_one_turn_wakes_one_thread() -> None:
@@ -53,7 +59,7 @@ def test_waiting_work_gets_threads_of_its_own() -> None:
 def test_gathering() -> None:
     """What comes while a thread is at work is left to it, but not for long; what comes later wakes it again."""
     clock, wanted, done = Clock(), list[int](), list[str]()
-    box = Inbox(clock, wanted.append, gathering=True)
+    box = inbox(clock, wanted, gathering=True)
 
     def more() -> None:
         done.append("a")
