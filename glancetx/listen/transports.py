@@ -9,6 +9,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from glancetx.runtime.sockets import PromptSocket, is_waiting
 from glancetx.runtime.tls_sockets import LARGE_READ, Ending, TlsSocket
 
 SMALL_READ = 64 * 1024
@@ -24,7 +25,7 @@ class Counted:
         self.connections.remove(self)
 
 
-class PlainServer(Counted, tcp.Server):
+class PlainServer(Counted, PromptSocket, tcp.Server):
     """TCP. A client that fills the read buffer gets a larger one, so small requests do not pay for uploads.
 
     A pull producer is asked as long as the socket takes more, without Twisted's empty write and its two changes of the
@@ -49,7 +50,7 @@ class PlainServer(Counted, tcp.Server):
 
     def doWrite(self) -> Ending:
         producer: Any = self.producer
-        if producer is None or self.streamingProducer or self.dataBuffer or self._tempDataBuffer:
+        if producer is None or self.streamingProducer or is_waiting(self):
             return super().doWrite()
         producer.resumeProducing()
         return None

@@ -5,6 +5,11 @@ from __future__ import annotations
 from twisted.internet import tcp
 
 
+def is_waiting(transport: tcp.Connection) -> bool:
+    """Whether something that was written has not been sent."""
+    return bool(transport.dataBuffer or transport._tempDataBuffer)
+
+
 class PromptSocket(tcp.Connection):
     """What the kernel has room for is sent at once.
 
@@ -16,8 +21,8 @@ class PromptSocket(tcp.Connection):
     _open = True  # bytes may go out
 
     def write(self, data: bytes) -> None:
-        waiting = self.dataBuffer or self._tempDataBuffer
-        if self._open and self.connected and not (waiting or self.disconnecting or self._writeDisconnected):
+        refused = self.disconnecting or self._writeDisconnected
+        if data and self._open and self.connected and not (refused or is_waiting(self)):
             sent = self.writeSomeData(data)
             if isinstance(sent, int):  # an error is found again by `doWrite`, which can tell of it
                 data = data[sent:]

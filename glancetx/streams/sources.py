@@ -109,6 +109,13 @@ class FileSource(PulledSource):
         size = min(PIECE, self.length - done)
         return Deferred.fromCoroutine(self._threads.run(os.pread, self.descriptor, size, self.offset + done))
 
+    def stopProducing(self) -> None:
+        if self._leave is not None and self._running is None and not self._stopped:
+            self._stopped = True
+            self._leave()
+        else:
+            super().stopProducing()
+
     async def release(self) -> None:
         if self._leave is not None:
             self._leave()

@@ -10,7 +10,7 @@ import fcntl
 import struct
 import termios
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.server import Site
 
 from glancetx.config.settings import HttpSettings
@@ -61,6 +62,7 @@ class ImageChannel(HTTPChannel):
         "_checked",
         "_client_waits",
         "_framing",
+        "_head",
         "_head_since",
         "_lost",
         "_moved",
@@ -98,6 +100,7 @@ class ImageChannel(HTTPChannel):
         self._pace = Pace()
         self._quiet_since = self._moved = self._now()
         self._head_since: float | None = None
+        self._head = b""  # of the answer, as long as it waits for the body
         self._out = (0, 0)
         self._timer: Any = None
 
@@ -277,8 +280,24 @@ class ImageChannel(HTTPChannel):
     def may_release(self, request: ImageRequest) -> bool:
         return True  # the channel deals with the rest of a body alone
 
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """They wait for what is written next, and be it nothing: one call sends both."""
+        lines = [b"%b %b %b" % (version, code, reason)]
+        lines += [b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        self._head = b"\r\n".join((*lines, b"", b""))
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self.transport.write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self.write(b"".join(iovec))
+
     def requestDone(self, request: Any) -> None:
         """The response is written, if not yet sent."""
+        self.write(b"")
         self.requests.remove(request)
         body = self._body
         assert body is not None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from glancetx.domain.errors import Invalid, NoData, UnsupportedMediaType
@@ -57,9 +58,9 @@ class DataRoom:
             found = await self._downloads.download(call.context, image_id, preferred(call.query))
         except NoData:
             return Answer(status=204)
-        etag, modified = entity_tag(found.image), found.image.updated_at.replace(microsecond=0)
+        etag, (modified, shown) = entity_tag(found.image), last_modified(found.image.updated_at)
         call.request.setHeader(b"ETag", etag.encode())
-        call.request.setHeader(b"Last-Modified", format_datetime(modified.replace(tzinfo=UTC), usegmt=True).encode())
+        call.request.setHeader(b"Last-Modified", shown)
         call.request.setHeader(b"Accept-Ranges", b"bytes")
         if digest := shown_digest(found.image, call.header_list("want-repr-digest")):
             call.request.setHeader(b"Repr-Digest", digest.encode())
@@ -148,6 +149,13 @@ def announced_size(text: str | None) -> int | None:
 def entity_tag(image: Image) -> str:
     """A strong tag: the data of an image never changes, and its hash is known."""
     return f'"{image.os_hash_value or image.checksum or image.id}"'
+
+
+@lru_cache(1024)
+def last_modified(updated_at: datetime) -> tuple[datetime, bytes]:
+    """To the second, and as HTTP says it."""
+    modified = updated_at.replace(microsecond=0)
+    return modified, format_datetime(modified.replace(tzinfo=UTC), usegmt=True).encode()
 
 
 def content_range(part: Range, size: int) -> str:

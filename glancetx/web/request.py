@@ -190,6 +190,8 @@ class ImageRequest(Request):
         if not self.startedWriting:
             self._decide_whether_to_close()
         super().write(data)
+        if not data and self.channel is not None:
+            self.channel.write(b"")  # the headers, which would wait for more
 
     def finish(self) -> None:
         if not self.aborted:

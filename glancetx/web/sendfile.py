@@ -17,6 +17,7 @@ from twisted.web.http import Request
 from zope.interface import implementer
 
 from glancetx.domain.errors import ClientVanished, StoreError, StoreUnavailable
+from glancetx.runtime.sockets import is_waiting
 from glancetx.runtime.threads import Threads
 
 TURN: Final = 1024 * 1024
@@ -150,7 +151,8 @@ class Sendfile(Delivery):
     def _begin(self) -> None:
         self._request.write(b"")  # the headers
         self._transport.unregisterProducer()  # our channel, meanwhile
-        self._transport.doWrite()  # at once, so that the file need not wait; what fails now fails again
+        if is_waiting(self._transport):
+            self._transport.doWrite()  # at once, so that the file need not wait; what fails now fails again
         self._transport.registerProducer(self, False)
 
     def _leave(self) -> None:
@@ -165,7 +167,7 @@ class Sendfile(Delivery):
         if self._done.called or self._fetching is not None:
             self._transport.stopWriting()
             return
-        if self._transport.dataBuffer:  # the headers
+        if is_waiting(self._transport):  # the headers
             self._transport.startWriting()
             return
         try:

@@ -36,6 +36,14 @@ class Transport(StringTransport):
 
     aborted = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.writes.append(data)
+
     def abortConnection(self) -> None:
         super().abortConnection()
         self.aborted = True
@@ -108,6 +116,29 @@ class Rig:
     @property
     def over(self) -> bool:
         return self.transport.disconnecting or self.transport.aborted
+
+
+def test_the_headers_and_the_body_are_one_write() -> None:
+    """Each is a call, and a packet."""
+    rig = Rig()
+    rig.send("GET / HTTP/1.1")
+    (answer,) = rig.transport.writes
+    assert answer.endswith(b"\r\n\r\nhello")
+
+
+def test_headers_do_not_wait_for_a_body_that_does_not_come() -> None:
+    """Nor for one that comes later, if nothing is written before it."""
+    rig = Rig()
+    early = rig.put()
+    early.write(b"")
+    assert rig.said.endswith(b"\r\n\r\n")
+    early.finish()
+    rig.send("HEAD / HTTP/1.1")
+    rig.transport.clear()
+    bare = rig.lab.requests[-1]
+    bare.write(b"hello")
+    bare.finish()
+    assert rig.said.endswith(b"\r\n\r\n")
 
 
 def test_request_and_log() -> None:
