@@ -81,7 +81,7 @@ class RouterBuilder:
         responder = Responder(ground.reactor, ground.pools.files)
         yield DataRoom(self.uploads, self.downloads, responder, self.metrics, multiple=multiple)
         yield MembersRoom(operations.sharing)
-        yield TagsRoom(Tags(operations.images))
+        yield TagsRoom(Tags(operations.images, operations.schema))
         yield LocationsRoom(operations.locations, self.additions)
         yield ActionsRoom(operations.activation)
         yield ImportsRoom(self.stages, self.imports, multiple=multiple)

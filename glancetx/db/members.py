@@ -15,6 +15,7 @@ from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import take_turn
 from glancetx.domain.errors import ImageNotFound, LimitExceeded, MemberExists, MemberNotFound
 from glancetx.domain.image import utc_now
+from glancetx.domain.limits import check_quota
 from glancetx.domain.member import PENDING, Member
 from glancetx.domain.text import is_wide
 
@@ -61,13 +62,12 @@ def _add(connection: Connection, image_id: str, member_id: str, quota: int, tell
     if not hold(connection, image_id):
         raise ImageNotFound(image_id)
     present = {row.member for row in connection.execute(_live(image_id))}
+    try:
+        check_quota("members for this image", len(present) + 1, quota)
+    except LimitExceeded as error:
+        raise LimitExceeded(f"Image member limit exceeded for image {image_id}: {error}:") from error
     if member_id in present:
         raise MemberExists(image_id, member_id)
-    if 0 <= quota < len(present) + 1:
-        raise LimitExceeded(
-            "The limit has been exceeded on the number of allowed image members for this image. "
-            f"Attempted: {len(present) + 1}, Maximum: {quota}"
-        )
     now = utc_now()
     values = {"status": PENDING, "updated_at": now, "deleted": False, "deleted_at": None}
     ended = select(func.min(table.c.id)).where(table.c.image_id == image_id, exactly(table.c.member, member_id))

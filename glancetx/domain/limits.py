@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from glancetx.domain.errors import ProjectOverLimit, StorageQuotaFull
+from glancetx.domain.errors import LimitExceeded, ProjectOverLimit, StorageQuotaFull
 
 MIB: Final = 1024 * 1024
 
@@ -66,3 +66,11 @@ class Limits:
 
 
 UNLIMITED: Final = Limits()
+
+
+def check_quota(what: str, number: int, most: int) -> None:
+    """May an image have so many of *what*? *most* is an option; negative: any number. :raises LimitExceeded: if not."""
+    if 0 <= most < number:
+        raise LimitExceeded(
+            f"The limit has been exceeded on the number of allowed image {what}. Attempted: {number}, Maximum: {most}"
+        )

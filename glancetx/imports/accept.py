@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from attrs import evolve
 
@@ -16,7 +16,7 @@ from glancetx.db.telling import Transaction
 from glancetx.domain.claim import IMPORT, Claim
 from glancetx.domain.context import RequestContext, service_context
 from glancetx.domain.errors import Conflict, Invalid, UrlRefused
-from glancetx.domain.image import Image, Location
+from glancetx.domain.image import Image
 from glancetx.domain.importing import (
     COPY_IMAGE,
     GLANCE_DIRECT,
@@ -101,7 +101,7 @@ class Imports:
         copying = request.method == COPY_IMAGE
         self._policy.check_image("copy_image" if copying else "modify_image", context, image)
         stores = self._choose_stores(request)
-        if copying and not (stores := stores_without(self._stores.by_weight(image.locations), request, stores)):
+        if copying and not (stores := stores_without(self._stores_of(image), request, stores)):
             return None
         if not request.must_succeed and not self._multiple:
             raise Invalid(f"All_stores_must_succeed can only be set with enabled_backends {request.uri}")
@@ -139,6 +139,12 @@ class Imports:
         check_status(image, COPY_IMAGE)
         plan = ImportPlan(method=COPY_IMAGE, stores=tuple(stores), multiple=self._multiple, must_succeed=False)
         await self._begin(service_context(), image, request, plan)
+
+    def _stores_of(self, image: Image) -> list[str | None]:
+        """Which stores have it. Where clients know of none, locations do not name theirs."""
+        if not self._multiple:
+            return [self._stores.name_of(each) for each in image.locations]
+        return [self._stores.named(each).store for each in image.locations]
 
     async def _with_certificate(self, context: RequestContext, image: Image, plan: ImportPlan) -> ImportPlan:
         """Whoever works on the import later may not read the certificate: only who asks for it may."""
@@ -219,12 +225,11 @@ def check_status(image: Image, method: str) -> None:
         raise Conflict("Image needs to be staged before 'glance-direct' method can be used")
 
 
-def stores_without(locations: Iterable[Location], request: ImportRequest, stores: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of *stores* that an image with these *locations* is to be copied to (A-138).
+def stores_without(having: Collection[str | None], request: ImportRequest, stores: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of *stores* that an image is to be copied to which those of *having* have (A-138).
 
     :raises Invalid: if one that was named has it already.
     """
-    having = [each.store for each in locations]
     if not request.all_stores:
         for name in stores:
             if name in having:

@@ -24,10 +24,10 @@ from glancetx.domain.errors import (
     Forbidden,
     ImageNotFound,
     Invalid,
-    LimitExceeded,
     StatusConflict,
 )
 from glancetx.domain.image import Image
+from glancetx.domain.limits import check_quota
 from glancetx.domain.query import ImageQuery
 from glancetx.domain.status import IMPORTING, QUEUED
 from glancetx.domain.text import is_wide
@@ -120,7 +120,8 @@ class Catalog:
         image = apply_values(Image(id=values.get("id") or str(uuid.uuid4()), owner=context.project_id), values)
         self._properties.check_new(context, image.properties)
         self._policy.check_create(context, image.owner, values.get("visibility", "private"))
-        self._check_limits(image)
+        self._check_tags(image)
+        self._check_properties(image)
         limits = await self._limits.limits_of(image.owner)
         created = await self._images.create(image, limits, self._events.image_created)
         return self._showing.to(context, created)
@@ -173,9 +174,9 @@ class Catalog:
 
         async def apply(image: Image) -> Image:
             self._policy.check_image("modify_image", context, image)
-            tags = list(change(image.tags))
-            self._schema.check_change({"tags": tags})
-            return apply_values(image, {"tags": tags})
+            changed = apply_values(image, {"tags": list(change(image.tags))})
+            self._check_tags(changed)
+            return changed
 
         return await until_unchanged(self._change, context, image_id, apply)
 
@@ -185,7 +186,7 @@ class Catalog:
         """:raises ImageChanged: if somebody else changes it meanwhile. :raises ImageNotFound: if he deletes it."""
         image = await self._images.get(context, image_id)
         changed = await apply(image)
-        self._check_limits(changed)
+        self._check_properties(changed)
         try:
             return await self._save(image, changed)
         except StatusConflict as conflict:
@@ -235,7 +236,12 @@ class Catalog:
             check_attribute_change(image, change)
         else:
             self._properties.check_change(context, changed, change)
-        return without(changed, name) if change.operation == "remove" else apply_values(changed, {name: change.value})
+        if change.operation == "remove":
+            return without(changed, name)
+        changed = apply_values(changed, {name: change.value})
+        if name == "tags":
+            self._check_tags(changed)
+        return changed
 
     def _permit(self, context: RequestContext, image: Image, change: Change) -> None:
         """May the caller make this change to *image*? :raises ImageNotFound, Forbidden: if not."""
@@ -248,19 +254,14 @@ class Catalog:
         if foreign_owner:
             raise AttributeForbidden("Owner can't be updated by non admin.")
 
-    def _check_limits(self, image: Image) -> None:
-        """:raises LimitExceeded: if there are too many tags, or properties of clients (A-069, A-070)."""
+    def _check_tags(self, image: Image) -> None:
+        """:raises LimitExceeded: if there are too many (A-070)."""
+        check_quota("tags", len(image.tags), self._settings.image_tag_quota)
+
+    def _check_properties(self, image: Image) -> None:
+        """:raises LimitExceeded: if there are too many of clients (A-069)."""
         properties = [name for name in image.properties if not name.startswith(OWN)]
-        limits = (
-            ("tags", len(image.tags), self._settings.image_tag_quota),
-            ("properties", len(properties), self._settings.image_property_quota),
-        )
-        for what, count, limit in limits:
-            if 0 <= limit < count:
-                raise LimitExceeded(
-                    f"The limit has been exceeded on the number of allowed image {what}. "
-                    f"Attempted: {count}, Maximum: {limit}"
-                )
+        check_quota("properties", len(properties), self._settings.image_property_quota)
 
 
 def check_names(

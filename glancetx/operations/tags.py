@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import NotFound
+from glancetx.domain.errors import LimitExceeded, NotFound
 from glancetx.operations.images import Catalog
+from glancetx.operations.schemas import ImageSchema
 
 
 class Tags:
     """Adds and removes tags; what an image may have is decided by the *catalog*, as for a patch."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, schema: ImageSchema) -> None:
         self._catalog = catalog
+        self._schema = schema
 
     async def add(self, context: RequestContext, image_id: str, tag: str) -> None:
         """Nothing changes if the image has it already. :raises Invalid, Forbidden, LimitExceeded: as for a patch."""
-        await self._catalog.retag(context, image_id, lambda tags: (*tags, tag))
+        self._schema.check_change({"tags": [tag]})
+        try:
+            await self._catalog.retag(context, image_id, lambda tags: (*tags, tag))
+        except LimitExceeded as error:
+            raise LimitExceeded(f"Image tag limit exceeded for image {image_id}: {error}:") from error
 
     async def remove(self, context: RequestContext, image_id: str, tag: str) -> None:
         """:raises NotFound: if the image has no such tag."""

@@ -17,7 +17,7 @@ HeaderReader = Callable[[str], str | None]
 Range = tuple[int, int]
 """Offset and length in bytes; the length is above 0."""
 
-_SPEC: Final = re.compile(r"([0-9]*)-([0-9]*)")
+_SPEC: Final = re.compile(r"([0-9]*) *- *([0-9]*)")
 _LEGACY: Final = re.compile(r"bytes[ =]([0-9]+)-([0-9]+)/([0-9]+|\*)", re.IGNORECASE)
 _ENTITY_TAG: Final = re.compile(r'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")[ \t]*(?:,|$)|[ \t]*(?:,|$)')
 _MONTHS: Final = {
@@ -64,7 +64,7 @@ def parse_ranges(text: str, size: int, most: int) -> list[Range] | None:
     unit, equals, specs = text.strip(" \t").partition("=")
     if not equals:
         raise RangeNotSatisfiable(size)
-    if unit.lower() != "bytes":
+    if unit.rstrip(" ").lower() != "bytes":  # Glance reads blanks where no other server does
         return None
     parts = [part for part in (part.strip(" \t") for part in specs.split(",")) if part]
     if not parts or len(parts) > most:
@@ -80,7 +80,7 @@ def parse_ranges(text: str, size: int, most: int) -> list[Range] | None:
 def _parse_spec(spec: str, size: int) -> Range | None:
     """One range, or None if no byte of it exists."""
     match = _SPEC.fullmatch(spec)
-    if match is None or spec == "-":
+    if match is None or not (match[1] or match[2]):
         raise RangeNotSatisfiable(size)
     if not match[1]:
         length = min(_number(match[2]), size)

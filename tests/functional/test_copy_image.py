@@ -101,6 +101,14 @@ async def test_refused(start: Started, tmp_path: Path) -> None:
     assert (await start_import(api, "nope", COPY | {"stores": ["far"]})).status == 404
 
 
+@pytest_twisted.ensureDeferred
+async def test_one_store(start: Started, tmp_path: Path) -> None:
+    """Where there is but one store the image is there already, though its location does not tell."""
+    api = await start(settings_in(tmp_path, imports=copying(tmp_path)))
+    image_id = await uploaded(api)
+    assert (await start_import(api, image_id, COPY)).status == 400
+
+
 @pytest.mark.parametrize("must", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_one_store_fails(start: Started, tmp_path: Path, must: bool) -> None:

@@ -171,9 +171,9 @@ async def test_locations(play: Play) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_locations_by_policy(play: Play) -> None:
-    """Where data lies, if not everybody is shown it."""
+    """Where data lies, if not everybody is shown it; and little room for tags, properties, members and locations."""
     files = {"policy.yaml": locations.RULES}
-    options = f"{locations.OPTIONS}\n[oslo_policy]\npolicy_file = {{folder}}/policy.yaml"
+    options = f"{locations.OPTIONS}\n{locations.QUOTAS}\n[oslo_policy]\npolicy_file = {{folder}}/policy.yaml"
     found = await play(locations.POLICED, more=options, files=files)
     assert not found, told(found)
 

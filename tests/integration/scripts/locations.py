@@ -165,3 +165,45 @@ POLICED = [
     Ask("GET", f"{item(1)}/locations", caller=OWNER),
     Ask("GET", f"{item(1)}/locations", caller=ADMIN),
 ]
+
+# Where two rules are broken at once, the same one is told.
+QUOTAS = "image_member_quota = 1\nimage_location_quota = 1\nimage_tag_quota = 2\nimage_property_quota = 2"
+LONG = "x" * 256
+BAD = place("foo://x")
+MORE_TAGS, MORE_NAMES = {"tags": ["1", "2", "3"]}, {"a": "1", "b": "2", "c": "3"}
+SCARCE = [
+    create(10, **FORMATS),
+    upload(10, b"data"),
+    *(
+        Ask("POST", f"{item(10)}/members", {"member": member}, caller=caller)
+        for member, caller in (("a", OWNER), ("a", OWNER), ("b", OWNER), ("a", STRANGER), ("", OWNER))
+    ),
+    *(
+        Ask("PUT", f"{item(number)}/tags/{tag}", caller=caller)
+        for number, tag, caller in (
+            (99, LONG, OWNER), (10, "a", OWNER), (10, "b", OWNER), (10, "b", OWNER), (10, "c", OWNER),
+            (10, LONG, OWNER), (10, LONG, STRANGER), (10, "c", STRANGER),
+        )
+    ),
+    *(
+        patch(10, *changes, caller=ADMIN)
+        for changes in (
+            [add("/locations/-", BAD)], [add("/locations/x", BAD)], [replace("/locations", [BAD, BAD])],
+            [remove("/locations/7")], [add("/locations/-", BAD), replace("/tags", [1])],
+            [add("/locations/-", BAD), replace("/tags", ["1", "2", "3"])],
+            [replace("/tags", ["1", "2", "3"]), add("/locations/-", BAD)],
+            [replace("/tags", ["1", "2", "3"]), *(add(f"/{name}", "1") for name in "def")],
+            [*(add(f"/{name}", "1") for name in "def"), add("/locations/-", BAD)],
+            [*(add(f"/{name}", "1") for name in "def"), remove("/d")],
+        )
+    ),
+    *(
+        create(number, **values)
+        for number, values in (
+            (10, MORE_NAMES), (11, {**MORE_TAGS, **MORE_NAMES}), (11, {**MORE_TAGS, "owner": STRANGER}),
+            (11, {**MORE_NAMES, "visibility": "public"}), (10, {"owner": STRANGER}),
+        )
+    ),
+    show(10),
+]  # fmt: skip
+POLICED += SCARCE
