@@ -21,16 +21,17 @@ from glancetx.domain.errors import (
     DataNotFound,
     Forbidden,
     Invalid,
-    LimitExceeded,
     NotFound,
     StoreError,
     UnknownStore,
 )
 from glancetx.domain.image import Image, Location
+from glancetx.domain.limits import check_quota
 from glancetx.domain.status import ACTIVE, QUEUED
 from glancetx.domain.text import has_wide
 from glancetx.operations.showing import Showing
 from glancetx.stores.registry import Stores
+from glancetx.stores.uri import check_readable
 
 UNSAFE: Final = frozenset({"file", "filesystem", "swift+config"})
 """Schemes that only the service itself writes: a client's would reach what it must not read (S-010)."""
@@ -121,6 +122,7 @@ class Locations:
         """
         stores = self._stores.acting_for(image.owner, token)
         for location in gone:
+            check_readable(location.url)
             await self._rows.retire(image, location)
             if self._delayed:
                 await self._rows.postpone(location)
@@ -143,8 +145,8 @@ class Locations:
 
     async def _replaced(self, image: Image, values: Sequence[Mapping[str, Any]]) -> Image:
         """Another order, or other metadata; only an image without locations can be given new ones."""
+        self.check_number(len(values))
         if not image.locations:
-            self.check_number(len(values))
             image = self._with_hashes(image, values)
             for value in values:
                 image = await self._with(image, value, len(image.locations))
@@ -193,12 +195,7 @@ class Locations:
 
     def check_number(self, number: int) -> None:
         """:raises LimitExceeded: if an image may not have so many locations."""
-        limit = self._settings.image_location_quota
-        if 0 <= limit < number:
-            raise LimitExceeded(
-                f"The limit has been exceeded on the number of allowed image locations. "
-                f"Attempted: {number}, Maximum: {limit}"
-            )
+        check_quota("locations", number, self._settings.image_location_quota)
 
     def _without(self, image: Image, place: str) -> Image:
         """*image* without the location at *place* in the list that clients are shown, where the best one is first.

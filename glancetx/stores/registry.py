@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from glancetx.domain.errors import ConfigurationError, UnknownStore
 from glancetx.domain.image import Location
 from glancetx.interfaces import IStore, ITenantStore
-from glancetx.stores.uri import scheme_of
+from glancetx.stores.uri import check_readable, scheme_of
 
 
 class Stores:
@@ -88,7 +88,9 @@ class Stores:
         """The store the location's metadata names; else the first that writes such URLs; else the first of its scheme.
 
         :raises UnknownStore: if there is none.
+        :raises StoreUnavailable: if nobody can tell which URL it is; what is there must not be forgotten.
         """
+        check_readable(location.url)
         return self._stores[self._identify(location)]
 
     def in_tenant_stores(self, locations: Iterable[Location]) -> list[tuple[ITenantStore, Location]]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from attrs import field, frozen
 
-from glancetx.domain.errors import DataNotFound, UnknownStore
+from glancetx.domain.errors import DataNotFound, StoreUnavailable, UnknownStore
 
 ALIASES: Final = MappingProxyType(
     {"filesystem": "file", "https": "http", "s3+http": "s3", "s3+https": "s3"}
@@ -29,6 +29,12 @@ def scheme_of(url: str) -> str:
 def file_url(path: Path) -> str:
     """The location of an absolute path; nothing is quoted, as in Glance."""
     return f"file://{path}"
+
+
+def check_readable(url: str) -> None:
+    """:raises StoreUnavailable: if this is no URL, but what another ``metadata_encryption_key`` has made of one."""
+    if "://" not in url:
+        raise StoreUnavailable("The location cannot be read: it was written with another metadata_encryption_key")
 
 
 def file_path(url: str) -> Path:

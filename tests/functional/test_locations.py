@@ -13,6 +13,7 @@ from attrs import define
 from twisted.internet.defer import Deferred, gatherResults
 
 from glancetx.config.settings import ImagesSettings
+from glancetx.db.sealing import Seal
 from glancetx.domain.errors import DataInUse, DataNotFound
 from glancetx.testing.fakes import MemoryStore
 from tests.running import Api, Reply, Started, settings_in
@@ -227,3 +228,17 @@ async def test_remove_from_store(scene: Scene) -> None:
     assert await remove("fast") == 404
     assert await remove("web") == 204
     assert await scene.urls(image_id) == ["http://web/b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_locations_of_another_key(start: Started, tmp_path: Path) -> None:
+    """What another metadata_encryption_key has written is not taken for gone: neither image nor data is lost."""
+    api = await start(settings_in(tmp_path))
+    image_id = await api.create()
+    await api.upload(image_id, DATA)
+    sealed = "UPDATE image_locations SET value = ? WHERE image_id = ?"
+    text = Seal.of("k" * 16).close("file:///x")
+    await api.service._engine.interact(lambda c: c.exec_driver_sql(sealed, (text, image_id)) and None)
+    for method, path in (("GET", "/file"), ("DELETE", ""), ("GET", "/file")):
+        assert (await api.request(method, f"/v2/images/{image_id}{path}")).status == 503
+    assert (await api.show(image_id))["status"] == "active"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_twisted
 
-from glancetx.domain.errors import ConfigurationError, UnknownStore
+from glancetx.domain.errors import ConfigurationError, StoreError, StoreUnavailable, UnknownStore
 from glancetx.domain.image import Location
 from glancetx.stores.registry import Stores
 from glancetx.testing.fakes import MemoryStore
@@ -54,10 +54,12 @@ def test_for_location(location: Location, name: str) -> None:
     assert three().for_location(location).identifier == name
 
 
-@pytest.mark.parametrize("url", ["rbd://x", "nonsense", ""])
-def test_for_no_location(url: str) -> None:
-    """A scheme nobody reads."""
-    with pytest.raises(UnknownStore):
+@pytest.mark.parametrize(
+    ("url", "error"), [("rbd://x", UnknownStore), ("nonsense", StoreUnavailable), ("", StoreUnavailable)]
+)
+def test_for_no_location(url: str, error: type[StoreError]) -> None:
+    """A scheme nobody reads; and what is no URL, which must not be taken for gone."""
+    with pytest.raises(error):
         three().for_location(Location(url=url))
 
 
