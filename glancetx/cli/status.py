@@ -6,13 +6,15 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
+from glancetx.cli.facts import in_words
 from glancetx.cli.options import config_files, program_version
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import DatabaseSettings
@@ -20,8 +22,6 @@ from glancetx.db.census import Facts, ProcessFacts, load_facts
 from glancetx.db.engine import transact
 from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
 from glancetx.domain.image import utc_now
-
-COMMON: Final = frozenset(["running", "runs", "failures", "last_error", "seconds_since", "leads"])
 
 
 @click.group()
@@ -125,30 +125,31 @@ def _led(facts: Facts, process: ProcessFacts) -> Iterator[str]:
 
 
 def _services(facts: Facts) -> Table:
-    columns = ("service", "process", "state", "runs", "failed", "last run", "facts", "last error")
-    table = Table(*columns, title="Background services", title_justify="left")
+    table = Table(title="Background services", title_justify="left")
+    for name in ("service", "process", "last run", "runs", "failed"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("facts")
     for process in facts.processes:
         for name, status in sorted(process.report.get("services", {}).items()):
             if status.get("leads") is False:
                 continue  # another process does it
             since = status.get("seconds_since")
+            ago = "" if since is None else f"{since + (_ago(facts, process) or 0):,.0f} s ago"
             table.add_row(
                 name,
                 f"{process.host}/{process.pid}",
-                "[yellow]runs" if status.get("running") else "waits",
+                "[yellow]runs now" if status.get("running") else ago,
                 str(status.get("runs", "")),
                 str(status.get("failures", "")),
-                "" if since is None else f"{since + (_ago(facts, process) or 0):,.0f} s ago",
-                ", ".join(_told(status)),
-                f"[red]{status['last_error']}" if status.get("last_error") else "",
+                "\n".join(_told(status)),
             )
     return table
 
 
 def _told(status: dict[str, Any]) -> Iterator[str]:
-    for name, value in status.items():
-        if name not in COMMON and value not in (None, {}, []):
-            yield f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+    if error := status.get("last_error"):
+        yield f"[red]{escape(error)}"
+    yield from map(escape, in_words(status))
 
 
 def _summary(facts: Facts) -> Iterator[str]:

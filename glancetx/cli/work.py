@@ -13,6 +13,7 @@ from rich.status import Status
 from twisted.internet.defer import CancelledError, ensureDeferred
 from twisted.internet.task import LoopingCall, react
 
+from glancetx.cli.facts import in_words
 from glancetx.config.settings import Settings
 from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
 from glancetx.services.periodic import PeriodicService
@@ -40,12 +41,13 @@ REFRESH: Final = 0.5
 
 
 @click.command()
-@click.argument("work", type=click.Choice(WORKS))
+@click.argument("work", metavar="SERVICE", type=click.Choice(WORKS))
 @click.pass_context
 def run(context: click.Context, work: str) -> None:
-    """Have a background service do all that it has to do now, and wait for it.
+    """Have a background service do all it has to do now.
 
-    Nothing goes wrong if the service does the same at the same time.
+    SERVICE is one of: auditor, cleaner, completer, mender, placer, prefetcher, pruner, reaper, replicator, scrubber,
+    surveyor, unstager, updater. Nothing goes wrong if it does the same by itself at the same time.
     """
 
     async def once(service: ImageService) -> None:
@@ -55,7 +57,7 @@ def run(context: click.Context, work: str) -> None:
         runner = service.background.works[work]
         with shown(runner, work) as _:
             done = await runner.run_all()
-        facts = [f"{name} {value}" for name, value in told(runner)]
+        facts = in_words(runner.status())
         click.echo(f"{work}: {done}" + (f" ({', '.join(facts)})" if facts else ""))
 
     with_service(load(context), once)
@@ -98,15 +100,6 @@ def with_service(settings: Settings, use: Callable[[ImageService], Awaitable[Non
     react(lambda reactor: ensureDeferred(main(reactor)))
 
 
-def told(work: PeriodicService) -> list[tuple[str, Any]]:
-    """What a service has to tell of its run."""
-    return [
-        (name, value)
-        for name, value in work.status().items()
-        if name not in ("running", "runs", "failures", "last_error", "seconds_since") and value not in (None, {}, [])
-    ]
-
-
 def shown(work: PeriodicService, name: str) -> AbstractContextManager[object]:
     """On a terminal, keeps showing what *work* tells of itself."""
     console = Console(stderr=True)
@@ -128,7 +121,4 @@ class _Shown(AbstractContextManager[None]):
         self._status.stop()
 
     def _refresh(self) -> None:
-        facts = [
-            f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in told(self._work)
-        ]
-        self._status.update("  ".join([self._name, *facts]))
+        self._status.update("  ".join([self._name, *in_words(self._work.status())]))

@@ -99,7 +99,7 @@ def test_deleted(strewn: tuple[Api, list[str]]) -> None:
     found = listed(api.folder)
     assert manage(api.folder, "strays", "delete", "--yes", found[lost[0]]) == (0, "1 removed")
     assert sorted(listed(api.folder)) == [lost[1]]
-    told = "surveyor: 2 (seen 2, strays {'file': 1}, stray_bytes {'file': 10}, removed 0)"
+    told = "surveyor: 2 (seen 2, strays file 1, stray_bytes file 10, removed 0)"
     assert manage(api.folder, "run", "surveyor") == (0, told)
     status, text = manage(api.folder, "strays", "delete", "--all", answer="y\n")
     assert (status, text.endswith("1 removed")) == (0, True)
