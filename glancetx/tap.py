@@ -86,6 +86,10 @@ def makeService(options: Options) -> IService:
     parent = Parent.from_environ(os.environ)
     try:
         settings = prepared(options.load(), say=(lambda text: None) if parent else _print)
+        if settings.logs is not None:
+            from glancetx.assembly.logs import keep_logs
+
+            keep_logs(settings.logs)
         addresses = [parse(text, settings.tls) for text in settings.listen]
         if settings.ignored and parent is None:
             _log.warn("Options this version does not know are ignored: {names}", names=", ".join(settings.ignored))

@@ -25,6 +25,7 @@ from glancetx.config.ignored import ignored_options
 from glancetx.config.image_properties import CustomProperties, custom_properties
 from glancetx.config.import_loading import download_settings, import_settings
 from glancetx.config.limits import limit_settings
+from glancetx.config.logs import log_settings
 from glancetx.config.messaging import notification_settings
 from glancetx.config.middleware import middleware_settings
 from glancetx.config.options import GROUPS
@@ -125,6 +126,7 @@ def load_settings(
         audit=audit_settings(conf),
         strays=pick(StraySettings, own),
         access_log=own.access_log,
+        logs=log_settings(conf),
         stuck_after=own.stuck_after,
         scrub=pick(ScrubSettings, conf),
         coordination=coordination_settings(conf),

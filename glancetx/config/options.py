@@ -13,6 +13,7 @@ from glancetx.config.certificates import BARBICAN
 from glancetx.config.coordination import COORDINATION
 from glancetx.config.identity import KEYSTONE_AUTHTOKEN
 from glancetx.config.limits import OSLO_LIMIT
+from glancetx.config.logs import LOGS
 from glancetx.config.messaging import NOTIFICATIONS, RABBIT, TRANSPORT
 from glancetx.config.messaging import OWN as OWN_MESSAGING
 from glancetx.config.middleware import CORS, HEALTHCHECK, OSLO_MIDDLEWARE
@@ -72,7 +73,6 @@ API = [
     cfg.StrOpt(
         "metadata_source_path", default="/etc/glance/metadefs/", help="Folder of the files that db load_metadefs loads."
     ),
-    cfg.BoolOpt("debug", default=False, help="Read for compatibility: what there is of debug level is always logged."),
 ]
 
 IMAGE_FORMAT = [
@@ -258,7 +258,7 @@ GLANCETX = [
 ]
 
 GROUPS: dict[str, Sequence[cfg.Opt]] = {
-    "DEFAULT": [*API, *IMAGE_CACHE, *TRANSPORT],
+    "DEFAULT": [*API, *IMAGE_CACHE, *TRANSPORT, *LOGS],
     "image_format": IMAGE_FORMAT,
     "database": DATABASE,
     "glance_store": [*GLANCE_STORE, *ALL],

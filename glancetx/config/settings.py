@@ -292,6 +292,25 @@ class AuditSettings:
 
 
 @frozen(kw_only=True)
+class LogSettings:
+    """Where a program's log goes as well, and how much of it, in the terms of Python's logging.
+
+    *config* is a file for that, which stands in place of all else; *facility* one of syslog; *levels* those of loggers.
+    """
+
+    program: str
+    config: Path | None
+    file: Path | None
+    facility: int | None
+    levels: tuple[tuple[str, int], ...]
+    debug: bool
+    json: bool
+    date_format: str
+    context_format: str
+    default_format: str
+
+
+@frozen(kw_only=True)
 class CoordinationSettings:
     """How processes agree on who does what one does for all. *lease* in seconds."""
 
@@ -479,6 +498,7 @@ class Settings:
     scrub: ScrubSettings = ScrubSettings()
     coordination: CoordinationSettings = CoordinationSettings()
     access_log: bool = False  # a line for each request
+    logs: LogSettings | None = None  # None: as twistd is told
     stuck_after: float = 86400.0  # seconds after which an image that nobody fills is queued again; 0: never
     cache: CacheSettings | None = None
     certificates: CertificateSettings = CertificateSettings()

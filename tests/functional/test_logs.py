@@ -1,9 +1,10 @@
-"""Logs that programs read: one JSON object a line, with the ids of requests."""
+"""Logs that programs read: one JSON object a line, with the ids of requests. Logs where Glance's options say."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from typing import Any
 
@@ -45,3 +46,24 @@ def test_every_line_is_json(daemon: Daemon, options: tuple[str, ...]) -> None:
     assert "secret-token" not in daemon.log.read_text()
     daemon.stop()
     assert all({"time", "level", "message"} <= line.keys() for line in lines(daemon))
+
+
+def test_where_glance_logs(daemon: Daemon) -> None:
+    """A file has what workers log, each line once, of the levels that are wanted; moved away, it is made again."""
+    (daemon.folder / "logs").mkdir()
+    levels = "twisted=ERROR"
+    form = "%(levelname)s %(name)s [%(request_id)s] %(message)s"
+    options = f"log_dir = {daemon.folder}/logs\ndefault_log_levels = {levels}\nlogging_context_format_string = {form}"
+    daemon.configure(f"[DEFAULT]\n{options}\n[glancetx]\naccess_log = true\n[keystone_authtoken]\n")
+    daemon.start("--workers", "2")
+    path = daemon.folder / "logs" / "glance-api.log"
+    for number in range(2):
+        daemon.call("GET", f"/v2/images/{number}", X_Openstack_Request_Id=f"req-{number}")
+        deadline = time.monotonic() + PATIENCE
+        while not path.exists() or not (mine := re.findall(f"INFO glancetx.access .*req-{number}", path.read_text())):
+            assert time.monotonic() < deadline, daemon.log.read_text()
+            time.sleep(0.05)
+        assert len(mine) == 1
+        path.rename(daemon.folder / f"old-{number}")
+    daemon.stop()
+    assert "INFO twisted" not in "".join(each.read_text() for each in (*daemon.folder.glob("old-*"), path))

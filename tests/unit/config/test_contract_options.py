@@ -112,6 +112,10 @@ DEFAULTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "detailed": False, "allowed_source_ranges": [], "ignore_proxied_requests": False, "disable_by_file_path": None,
         "disable_by_file_paths": [], "enable_by_file_paths": [],
     }),
+    "C-041": ("DEFAULT", {
+        "debug": False, "log_file": None, "log_dir": None, "log_config_append": None, "use_stderr": False,
+        "use_json": False, "use_syslog": False, "use_journal": False, "syslog_log_facility": "LOG_USER",
+    }),
     "C-083": ("oslo_messaging_notifications", {"driver": [], "topics": ["notifications"], "retry": -1}),
 }  # fmt: skip
 EXPECTED: Final = [
@@ -164,6 +168,8 @@ REFUSED: Final = [
     ("C-069", "[import_filtering_opts]\nallowed_ports = 65536", "65535"),
     ("C-071", "[image_conversion]\noutput_format = vhd", "qcow2, raw, vmdk"),
     ("C-005", "[DEFAULT]\ndebug = maybe", "debug"),
+    ("C-041", "[DEFAULT]\ndefault_log_levels = glancetx=LOUD", "LOUD"),
+    ("C-041", "[DEFAULT]\nuse_syslog = true\nsyslog_log_facility = LOG_ME", "LOG_ME"),
     ("C-083", "[oslo_messaging_notifications]\ndriver = pigeon", "pigeon"),
     ("S-001", "[DEFAULT]\nenabled_backends = a:tape\n[glance_store]\ndefault_backend = a", "tape"),
     ("S-022", "[glance_store]\nfilesystem_store_datadir = /a\nfilesystem_store_datadirs = /b:1", "either"),
@@ -244,7 +250,7 @@ def test_files_of_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 WITHOUT_EFFECT: Final = [
-    ("C-041", "DEFAULT", "log_file = x\nlog_dir = x\nuse_json = true\nuse_syslog = true\ndefault_log_levels = a=INFO"),
+    ("C-041", "DEFAULT", "log_rotation_type = size\nlog_color = true\nlogging_debug_format_suffix = x"),
     ("C-055 C-056", "task", "task_executor = taskflow\nwork_dir = /x"),
     ("C-057", "taskflow_executor", "engine_mode = serial\nmax_workers = 2\nconversion_format = raw"),
     ("C-058", "wsgi", "python_interpreter = /usr/bin/python3"),

@@ -53,6 +53,7 @@ STORE: Final = store("file")
 # What depends on other options needs one in which those are set.
 FILES: Final[list[Groups]] = [
     {},
+    {"DEFAULT": {"log_file": "/x"}},
     keystone(ACCOUNT),
     keystone(APPLICATION),
     keystone({**ACCOUNT, "memcached_servers": "h:1", "memcache_secret_key": "k"}),
