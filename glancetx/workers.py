@@ -135,7 +135,7 @@ class Workers(Service):
         self._ready = ready
         self._environ = environ
         self._counters: str | None = None  # where all workers count, see runtime.metrics
-        self._counts = shared_counts(count)
+        self._counts = -1  # and what they are doing now, see `Turns`; a descriptor once they are started
         self._workers = [_Worker(self, number) for number in range(count)]
         self._impatience = Impatience(reactor, lambda: self._signal(signal.SIGTERM))
 
@@ -145,6 +145,7 @@ class Workers(Service):
     def startService(self) -> None:
         super().startService()
         self._counters = mkdtemp(prefix="glancetx-metrics-")
+        self._counts = shared_counts(len(self._workers))
         for worker in self._workers:
             worker.start()
 

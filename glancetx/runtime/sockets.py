@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.internet import tcp
 
 
@@ -27,3 +29,10 @@ class PromptSocket(tcp.Connection):
             if isinstance(sent, int):  # an error is found again by `doWrite`, which can tell of it
                 data = data[sent:]
         super().write(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """As `write`; so does who sends a body in chunks."""
+        if is_waiting(self):
+            super().writeSequence(iovec)
+        else:
+            self.write(b"".join(iovec))

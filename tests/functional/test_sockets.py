@@ -85,12 +85,15 @@ async def test_a_server_that_breaks_off_is_no_answer(listening: socket.socket) -
 class Greeter(Protocol):
     """Writes as soon as it can, and looks whether that has arrived before the reactor goes on."""
 
-    def __init__(self, listening: socket.socket, seen: Deferred[bytes]) -> None:
-        self._listening, self._seen = listening, seen
+    def __init__(self, listening: socket.socket, seen: Deferred[bytes], in_pieces: bool) -> None:
+        self._listening, self._seen, self._in_pieces = listening, seen, in_pieces
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
-        transport.write(b"here")
+        if self._in_pieces:
+            transport.writeSequence([b"he", b"re"])
+        else:
+            transport.write(b"here")
         accepted, _ = self._listening.accept()
         with accepted:
             accepted.settimeout(2)
@@ -101,14 +104,15 @@ class Greeter(Protocol):
         transport.abortConnection()
 
 
+@pytest.mark.parametrize("in_pieces", [False, True])
 @pytest_twisted.ensureDeferred
-async def test_what_is_written_does_not_wait_for_the_reactor(listening: socket.socket) -> None:
+async def test_what_is_written_does_not_wait_for_the_reactor(listening: socket.socket, in_pieces: bool) -> None:
     """It is sent before the call has ended."""
     from twisted.internet import reactor
 
     seen: Deferred[bytes] = Deferred()
     ours: Any = SocketReactor(reactor, PlainClient)
     await HostnameEndpoint(ours, "127.0.0.1", listening.getsockname()[1]).connect(
-        Factory.forProtocol(lambda: Greeter(listening, seen))
+        Factory.forProtocol(lambda: Greeter(listening, seen, in_pieces))
     )
     assert await seen == b"here"

@@ -19,10 +19,10 @@ class Proxy:
         self.requests: list[tuple[str, str | None]] = []
         proxy = self
 
-        class Handler(_Handler):
+        class Mine(_Relay):
             the_proxy = proxy
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Mine)
         self.server.daemon_threads = True
         self.port = int(self.server.server_address[1])
 
@@ -40,7 +40,7 @@ def proxying() -> Iterator[Proxy]:
         proxy.server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Relay(BaseHTTPRequestHandler):
     the_proxy: Proxy
 
     def do_GET(self) -> None:

@@ -30,10 +30,10 @@ class Source:
         self.go = threading.Event()  # what hangs ends when this is set
         source = self
 
-        class Handler(_Handler):
+        class Mine(_Exchange):
             the_source = source
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Mine)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._server.daemon_threads = True
@@ -70,7 +70,7 @@ class _Server(ThreadingHTTPServer):
         """A client that leaves early is what tests want."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Exchange(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     the_source: Source
 
