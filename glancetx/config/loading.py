@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import fields
 from oslo_config import cfg
@@ -51,6 +51,8 @@ from glancetx.domain.placement import Rule
 CONFIG_NAMES = ("glance-image-import.conf", "glance-api.conf")
 UNLIMITED_POOL = 50
 """Connections of a process where Glance would not limit them."""
+
+_PLACE: Final = re.compile(r"LocationInfo\(location=<[^>]*>, detail='([^']*)'\)")  # how oslo.config names a file
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
@@ -162,7 +164,7 @@ def read_files(files: Iterable[str | Path], dirs: Iterable[str | Path]) -> Any:
         conf(arguments, project="glancetx", default_config_files=[], default_config_dirs=[])
         check_values(conf, {**GROUPS, **register_stores(conf)})
     except cfg.Error as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(_PLACE.sub(r"\1", str(error))) from error
     return conf
 
 

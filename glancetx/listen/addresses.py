@@ -26,6 +26,7 @@ from glancetx.domain.errors import ConfigurationError
 BACKLOG = (
     1024  # Twisted's 50 lets a burst of clients wait a second for their next SYN; the kernel lowers it to its limit
 )
+LAST_PORT = 65535
 TLS_ARGUMENTS = frozenset(
     {"port", "interface", "backlog", "certKey", "privateKey", "caCertsDir", "clientCA", "clientRequired"}
 )
@@ -44,9 +45,13 @@ class Address:
 def parse(description: str, tls: TlsSettings) -> Address:
     """Understand one ``--listen`` argument; *tls* is for ``ssl:`` addresses which name no certificate.
 
-    :raises ConfigurationError: if an ``ssl:`` address is malformed or has no certificate from anywhere.
+    :raises ConfigurationError: if an ``ssl:`` address is malformed or has no certificate from anywhere; or if no port
+        has such a number, which Twisted does not tell before it binds.
     """
     kind, _, rest = description.partition(":")
+    port = split(rest).get("port", "")
+    if kind in ("ssl", "tcp", "tcp6") and port.isdecimal() and int(port) > LAST_PORT:
+        raise ConfigurationError(f"{description}: ports end at {LAST_PORT}")
     if kind != "ssl":
         return Address(description, description, backlog=None if "backlog=" in description else BACKLOG)
     arguments = split(rest)

@@ -20,7 +20,9 @@ def endpoint_url(listen: str) -> str:
     named = dict(field.split("=", 1) for field in fields if "=" in field)
     port = named.get("port") or next((field for field in fields if "=" not in field), "")
     if kind not in ("tcp", "tcp4", "tcp6", "ssl", "tls") or not port.isdigit():
-        raise ConfigurationError(f"There is no URL for clients of {listen}")
+        raise ConfigurationError(
+            f"cannot listen on {listen} first: clients reach tcp, tcp6, ssl and tls endpoints by a URL"
+        )
     host = ANYWHERE.get(named.get("interface", ""), named.get("interface", ""))
     scheme = "https" if kind in ("ssl", "tls") else "http"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -186,8 +186,9 @@ REFUSED: Final = [
 @pytest.mark.parametrize(("row", "text", "why"), REFUSED)
 def test_refused(tmp_path: Path, row: str, text: str, why: str) -> None:
     """A value that cannot be right prevents the start, by a message that names it."""
-    with pytest.raises(ConfigurationError, match=why.replace("/", "\\/")):
+    with pytest.raises(ConfigurationError, match=why.replace("/", "\\/")) as caught:
         configured(tmp_path, text + "\n")
+    assert "LocationInfo" not in str(caught.value)  # the file is named in words
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -67,7 +67,9 @@ def test_client_certificates(text: str, required: bool) -> None:
     assert (tls.client_ca, tls.client_certificate_required) == (Path("/ca.pem"), required)
 
 
-@pytest.mark.parametrize("text", ["ssl:", "ssl:x", "ssl:9292x", "ssl:1:verify=no", "ssl:interface=127.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["ssl:", "ssl:x", "ssl:9292x", "ssl:1:verify=no", "ssl:interface=127.0.0.1", "ssl:65536", "tcp:65536"]
+)
 def test_not_understood(text: str) -> None:
     """Nothing that is misspelt is passed over."""
     with pytest.raises(ConfigurationError):
