@@ -10,13 +10,18 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MOMENT: Final = 0.05
+"""Seconds that work which has time waits for more of its kind."""
+TOGETHER: Final = 32
+"""Pieces of such work that one thread takes at once."""
 
 
 class _Job(Deferred[Any]):
@@ -56,6 +61,22 @@ class _Job(Deferred[Any]):
             self._cancelled = True
 
 
+class _Jobs:
+    """Some that one thread does, one after the other; *done* is told of their end."""
+
+    def __init__(self, jobs: list[_Job], done: Callable[[], None]) -> None:
+        self._jobs, self._done = jobs, done
+
+    def perform(self) -> Callable[[], None]:
+        """As that of one. What goes wrong with one concerns only who asked for it."""
+        return partial(self._end, [tell for job in self._jobs if (tell := job.perform()) is not None])
+
+    def _end(self, ends: list[Callable[[], None]]) -> None:
+        self._done()
+        for tell in ends:
+            tell()
+
+
 class Threads:
     """At most *size* threads, started as they are needed, for blocking work of one kind.
 
@@ -66,7 +87,9 @@ class Threads:
     def __init__(self, reactor: IReactorFromThreads, name: str, size: int) -> None:
         self.name, self.size = name, size
         self._reactor: Any = reactor
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Job | _Jobs | None] = SimpleQueue()
+        self._gathered: list[_Job] = []
+        self._moment: IDelayedCall | None = None
         self._threads: list[Thread] = []
         self._exits: list[Deferred[None]] = []
         self._open = 0  # calls begun and not ended
@@ -93,6 +116,7 @@ class Threads:
     async def stop(self) -> None:
         """Refuse new work, wait until all that was accepted has ended, and end the threads."""
         self.running = False
+        self._hand_over()
         for _ in self._threads:
             self._queue.put(None)
         await DeferredList(self._exits)
@@ -108,17 +132,48 @@ class Threads:
 
         :raises RuntimeError: if the pool is not running.
         """
-        if not self.running:
-            raise RuntimeError(f"The thread pool {self.name} is not running")
+        self._check()
         job = _Job(lambda: function(*args, **kwargs))
-        self._open += 1
-        if len(self._threads) < min(self._open, self.size):
-            self._add_thread()
-        self._queue.put(job)
+        self._put(job)
         try:
             return cast(T, await job)
         finally:
             self._open -= 1
+
+    async def run_soon(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a little work that has time: what is asked for in `MOMENT` seconds one thread does, in order.
+
+        Many hops cost more than what is done, and each that ends takes the interpreter from the reactor thread.
+        """
+        self._check()
+        job = _Job(lambda: function(*args, **kwargs))
+        self._gathered.append(job)
+        if len(self._gathered) >= TOGETHER:
+            self._hand_over()
+        elif self._moment is None:
+            self._moment = self._reactor.callLater(MOMENT, self._hand_over)
+        return cast(T, await job)
+
+    def _check(self) -> None:
+        if not self.running:
+            raise RuntimeError(f"The thread pool {self.name} is not running")
+
+    def _hand_over(self) -> None:
+        if self._moment is not None and self._moment.active():
+            self._moment.cancel()
+        self._moment = None
+        jobs, self._gathered = self._gathered, []
+        if jobs:
+            self._put(_Jobs(jobs, self._jobs_ended))
+
+    def _jobs_ended(self) -> None:
+        self._open -= 1
+
+    def _put(self, job: _Job | _Jobs) -> None:
+        self._open += 1
+        if len(self._threads) < min(self._open, self.size):
+            self._add_thread()
+        self._queue.put(job)
 
     def _add_thread(self) -> None:
         left: Deferred[None] = Deferred()

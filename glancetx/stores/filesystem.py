@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from threading import Lock
 from typing import Final, ParamSpec, TypeVar
@@ -169,7 +169,8 @@ class FilesystemStore:
             size += sum(map(len, chunks))
             if known is not None and size > known:
                 break
-            await self._run(draft.write, chunks)
+            run = self._threads.run_soon if intake.unhurried else self._threads.run
+            await _explained(run(draft.write, chunks))
             del chunks  # or they would stay until the next ones have come
         if known is not None and size != known:
             raise SizeMismatch(known, size)
@@ -182,19 +183,13 @@ class FilesystemStore:
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it in a thread; errors of the operating system become those of the contract."""
-        try:
-            return await self._threads.run(function, *args, **kwargs)
-        except OSError as error:
-            raise _explain(error) from error
+        return await _explained(self._threads.run(function, *args, **kwargs))
 
     async def _look(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same, within the time limit if there is one."""
         if self._lookups is None:
             return await self._run(function, *args, **kwargs)
-        try:
-            return await self._lookups.run(function, *args, **kwargs)
-        except OSError as error:
-            raise _explain(error) from error
+        return await _explained(self._lookups.run(function, *args, **kwargs))
 
     async def _find(self, path: Path, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for what is done to existing data; where the disk is not mounted nobody knows whether it exists."""
@@ -257,6 +252,14 @@ def _delete(path: Path) -> None:
         raise Forbidden("The store may not delete this file") from error
     reach("store.unlinked")
     sync_folder(path.parent)
+
+
+async def _explained(work: Awaitable[T]) -> T:
+    """What *work* gives; errors of the operating system become those of the contract."""
+    try:
+        return await work
+    except OSError as error:
+        raise _explain(error) from error
 
 
 def _explain(error: OSError) -> StoreError:

@@ -47,6 +47,11 @@ class Intake:
         self._error: BaseException | None = None
         self._news: Deferred[None] | None = None
 
+    @property
+    def unhurried(self) -> bool:
+        """Whether the source is slow, and has not ended: what was taken may be used a moment later."""
+        return self._slowness is not None and self._slowness.lasting and not self._ended
+
     async def __aenter__(self) -> Intake:
         self._source.startProducing(self).addCallbacks(self._source_ended, self._source_failed)
         return self

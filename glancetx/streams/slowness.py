@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -14,15 +15,16 @@ BURST: Final = 64 * 1024
 
 
 class Slowness:
-    """Looks at one transfer. *seconds* is the clock."""
+    """Looks at one transfer. *seconds* is the clock. *lasting*: it has been slow for a while, and not only begun so."""
 
-    __slots__ = ("_came", "_seconds", "_since", "_slow")
+    __slots__ = ("_came", "_seconds", "_since", "_slow", "lasting")
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
-        self._since = 0.0
+        self._since = -math.inf
         self._came = 0  # bytes since then
         self._slow = True
+        self.lasting = False
 
     def seen(self, size: int) -> bool:
         """So many bytes came; whether they came slowly."""
@@ -30,6 +32,7 @@ class Slowness:
         passed = now - self._since
         if passed >= SPAN:
             self._slow = self._came < RATE * passed
+            self.lasting = self._slow and passed < math.inf
             self._since, self._came = now, 0
         self._came += size
         return self._slow and self._came <= BURST

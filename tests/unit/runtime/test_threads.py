@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python.failure import Failure
 
-from glancetx.runtime.threads import Threads
+from glancetx.runtime.threads import TOGETHER, Threads
 from glancetx.testing.fakes import turns, until
 
 
@@ -165,3 +165,57 @@ async def test_refuses_work_when_stopped() -> None:
             await threads.run(int)
         threads.start()
         assert await threads.run(int, "4") == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_has_time_is_done_together() -> None:
+    """One thread does it, in its order; each hears of its own result or error; other work does not wait for it."""
+    async with pool(3) as threads:
+        done: list[tuple[int, str]] = []
+
+        def work(number: int) -> int:
+            done.append((number, threading.current_thread().name))
+            return 12 // number
+
+        soon = [Deferred.fromCoroutine(threads.run_soon(work, number)) for number in (3, 0, 2)]
+        assert await threads.run(int, "7") == 7
+        assert done == []
+        assert [await soon[0], await soon[2]] == [4, 6]
+        with pytest.raises(ZeroDivisionError):
+            await soon[1]
+        assert [number for number, _ in done] == [3, 0, 2]
+        assert len({name for _, name in done}) == 1
+        assert threads.working == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_has_time_may_be_cancelled() -> None:
+    """What waits is dropped, and the rest is done."""
+    async with pool() as threads:
+        first, second = (Deferred.fromCoroutine(threads.run_soon(int, text)) for text in ("1", "2"))
+        first.cancel()
+        with pytest.raises(CancelledError):
+            await first
+        assert await second == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_much_that_has_time_does_not_wait() -> None:
+    """When there is enough of it a thread begins."""
+    async with pool() as threads:
+        began = threading.Event()
+        work = [Deferred.fromCoroutine(threads.run_soon(began.set)) for _ in range(TOGETHER)]
+        assert began.wait(10)
+        for each in work:
+            await each
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_does_not_forget_what_has_time() -> None:
+    """It was accepted, so it is done."""
+    async with pool() as threads:
+        work = Deferred.fromCoroutine(threads.run_soon(int, "3"))
+        await threads.stop()
+        assert await work == 3
+        with pytest.raises(RuntimeError):
+            await threads.run_soon(int)

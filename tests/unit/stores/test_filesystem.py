@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 
@@ -34,20 +35,30 @@ from glancetx.domain.errors import (
     StoreWriteDenied,
 )
 from glancetx.interfaces import IStore
-from glancetx.runtime.threads import Threads
+from glancetx.runtime.threads import MOMENT, Threads
 from glancetx.stores.draft import FLUSH, Draft
 from glancetx.stores.filesystem import FilesystemStore
 from glancetx.streams import IFileSource
-from glancetx.testing.fakes import ScriptedSource
+from glancetx.streams.sinks import SLOW_BLOCK
+from glancetx.testing.fakes import ScriptedSource, turns, until
 from glancetx.testing.stores import keep, new_attempt, new_id, read, the_reactor
 
 ATTEMPT, OTHER = "0123456789abcdef" * 2, "fedcba9876543210" * 2
 
 
+class Timed(Clock):
+    """The time of a test, in which threads are heard of by the reactor."""
+
+    def callFromThread(self, call: Callable[..., Any], *args: Any) -> None:
+        cast(IReactorFromThreads, the_reactor()).callFromThread(call, *args)
+
+
 @asynccontextmanager
-async def opened(folder: Path, multiple: bool = False, file_perm: int = 0) -> AsyncIterator[FilesystemStore]:
+async def opened(
+    folder: Path, multiple: bool = False, file_perm: int = 0, clock: Timed | None = None
+) -> AsyncIterator[FilesystemStore]:
     """A started store in *folder*."""
-    threads = Threads(cast(IReactorFromThreads, the_reactor()), "files", 2)
+    threads = Threads(cast(IReactorFromThreads, clock or the_reactor()), "files", 2)
     threads.start()
     try:
         settings = FilesystemSettings(identifier="fast", datadir=folder, file_perm=file_perm)
@@ -186,6 +197,46 @@ async def test_errors_of_the_system(
         assert names(tmp_path) == []
         stored = await keep(cast(IStore, store), b"x", image_id)
         assert await read(cast(IStore, store), stored.url) == b"x"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("full", [False, True])
+async def test_slow_images_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool) -> None:
+    """What has come of two slow ones is written a moment later, by one thread; the end waits for nothing."""
+    clock, piece, writers = Timed(), bytes(SLOW_BLOCK), []
+
+    def write(descriptor: int, chunks: list[bytes]) -> int:
+        writers.append(threading.current_thread())
+        return failing(errno.ENOSPC)() if full else os.write(descriptor, b"".join(chunks))
+
+    monkeypatch.setattr("glancetx.stores.draft.os.writev", write)
+    async with opened(tmp_path, clock=clock) as store:
+        sources = [ScriptedSource(held=True) for _ in range(2)]
+        adding = [Deferred.fromCoroutine(store.add(new_id(), source, new_attempt())) for source in sources]
+        clock.advance(1)
+        for source in sources:
+            source.send(b"x")
+        clock.advance(1)
+        for source in sources:
+            source.send(piece)
+        await until(the_reactor(), lambda: bool(clock.getDelayedCalls()))
+        await turns(the_reactor())
+        assert writers == []
+        clock.advance(MOMENT)
+        await until(the_reactor(), lambda: len(writers) == 2)
+        assert writers[0] is writers[1]
+        if full:
+            for each in adding:
+                with pytest.raises(StoreFull):
+                    await each
+            assert names(tmp_path) == []
+            return
+        await turns(the_reactor())
+        for source, each in zip(sources, adding, strict=True):
+            source.send(b"y")
+            source.end()
+            stored = await each
+            assert await read(cast(IStore, store), stored.url) == b"x" + piece + b"y"
 
 
 @pytest_twisted.ensureDeferred

@@ -145,3 +145,18 @@ async def test_what_came_slowly_waits_for_its_taker() -> None:
         source.send(bytes(SLOW_BLOCK))
         source.send(b"x")
         assert await intake.take() == [bytes(SLOW_BLOCK), b"x"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_has_time() -> None:
+    """A source that has been slow for a while; neither one that has just begun, nor one that has ended."""
+    clock, source = Clock(), ScriptedSource(held=True)
+    async with Intake(source, seconds=clock.seconds) as intake:
+        known = []
+        for pause, size in ((1.0, 1), (SPAN, 1), (SPAN, int(2 * RATE * SPAN)), (SPAN, 1), (SPAN, 1)):
+            clock.advance(pause)
+            source.send(bytes(size))
+            known.append(intake.unhurried)
+        assert known == [False, True, True, False, True]
+        source.end()
+        assert not intake.unhurried
