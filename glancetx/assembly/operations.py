@@ -94,6 +94,7 @@ class OperationBuilder:
         return Locations(
             ground.images,
             LocationRows(ground.engine),
+            ground.claims,
             ground.policy,
             ground.stores,
             settings.images,

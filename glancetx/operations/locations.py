@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from glancetx.access.policy import Policy
 from glancetx.config.settings import ImagesSettings
+from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.db.locations import LocationRows
 from glancetx.domain.change import Change
@@ -30,6 +31,7 @@ from glancetx.domain.limits import check_quota
 from glancetx.domain.status import ACTIVE, QUEUED
 from glancetx.domain.text import has_wide
 from glancetx.operations.showing import Showing
+from glancetx.runtime.permission import guarded
 from glancetx.stores.registry import Stores
 from glancetx.stores.uri import check_readable
 
@@ -52,6 +54,7 @@ class Locations:
         self,
         images: Images,
         rows: LocationRows,
+        claims: Claims,
         policy: Policy,
         stores: Stores,
         settings: ImagesSettings,
@@ -63,6 +66,7 @@ class Locations:
         self._images = images
         self._showing = showing
         self._rows = rows
+        self._claims = claims
         self._policy = policy
         self._stores = stores
         self._settings = settings
@@ -116,11 +120,13 @@ class Locations:
     async def remove(self, image: Image, gone: Sequence[Location], token: str | None = None) -> None:
         """Delete the data of *gone*, which are locations of *image*, and their rows. At least one other stays.
 
-        If the process dies in between, the location is gone and its data waits for the scrubber.
+        If the process dies in between, the location is gone and its data waits for the scrubber. So it does if the
+        process slept, which cancels this: somebody else may have removed the data, and stored it anew.
 
         :raises DataInUse, Forbidden, StoreUnavailable: if a store refuses; that location stays then.
         """
         stores = self._stores.acting_for(image.owner, token)
+        certain = self._claims.certainty()
         for location in gone:
             check_readable(location.url)
             await self._rows.retire(image, location)
@@ -128,7 +134,7 @@ class Locations:
                 await self._rows.postpone(location)
                 continue
             try:
-                await stores.for_location(location).delete(location.url)
+                await guarded(stores.for_location(location).delete(location.url), certain)
             except (DataNotFound, UnknownStore) as error:
                 _log.warn("image {image}: no data to delete ({why})", image=image.id, why=type(error).__name__)
             except (StoreError, Forbidden):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, DeferredSemaphore, gatherResults
+from twisted.internet.defer import CancelledError, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from glancetx.config.settings import ScrubSettings
@@ -49,7 +49,10 @@ class Scrubber(SlicedService):
     async def _scrub_all(self, batch: list[Doomed]) -> int:
         at_once = DeferredSemaphore(self._settings.scrub_pool_size)
         works = [at_once.run(self._scrub_one, doomed) for doomed in batch]
-        return sum(await gatherResults(works, consumeErrors=True))
+        try:
+            return sum(await gatherResults(works, consumeErrors=True))
+        except FirstError as first:
+            first.subFailure.raiseException()
 
     def status(self) -> dict[str, Any]:
         return super().status() | {"scrubbed": self.scrubbed, "refused": self.refused}

@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
+from sqlalchemy import update
+from twisted.internet.defer import Deferred
 
 from glancetx.config.settings import FilesystemSettings, ImportSettings, Settings, StoresSettings
+from glancetx.db.copies import LONG_AGO
+from glancetx.db.schema import image_locations
 from glancetx.domain.importing import COPY_IMAGE
 from glancetx.testing.fakes import MemoryStore, until
+from glancetx.testing.stores import the_reactor
 from tests.functional.test_import import FailingStore, Told, WaitingStore, ended, staged, start_import
 from tests.running import Api, Started, settings_in
 
@@ -173,3 +178,42 @@ async def test_stopped_and_started(start: Started, tmp_path: Path) -> None:
     assert (await ended(again, image_id))["status"] == "success"
     assert (await again.show(image_id))["stores"] == "first,slow"
     assert len(free.urls) == 1
+
+
+class HeldStore(MemoryStore):
+    """Who removes data is held between his look and the removal, until the test lets him."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(identifier, metadata={"store": identifier})
+        self.held: Deferred[None] | None = None
+
+    async def delete(self, url: str) -> None:
+        if self.held is None:
+            self.held = Deferred()
+            await self.held
+        await super().delete(url)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_removal_that_slept(start: Started, tmp_path: Path) -> None:
+    """The scrubber has done its work, and the image was copied there again: that copy stays."""
+    slow = HeldStore("slow")
+    stores = {"first": MemoryStore("first", metadata={"store": "first"}), "slow": slow}
+    api = await start(settings_in(tmp_path, imports=copying(tmp_path)), stores=stores)
+    image_id = await uploaded(api)
+    assert (await start_import(api, image_id, COPY | {"stores": ["slow"]})).status == 202
+    assert (await ended(api, image_id))["status"] == "success"
+    removing = Deferred.fromCoroutine(api.request("DELETE", f"/v2/stores/slow/{image_id}"))
+    await until(the_reactor(), lambda: slow.held is not None)
+    left = update(image_locations).where(image_locations.c.status == "pending_delete")
+    await api.service._engine.interact(lambda connection: connection.execute(left.values(updated_at=LONG_AGO)) and None)
+    await api.service.background.scrubber.run_once()
+    assert slow.urls == []
+    assert (await start_import(api, image_id, COPY | {"stores": ["slow"]})).status == 202
+    assert (await ended(api, image_id))["status"] == "success"
+    api.service._claims._renewed = LONG_AGO
+    assert slow.held is not None
+    slow.held.callback(None)
+    assert (await removing).status == 503
+    assert slow.urls == [slow.url_prefix + image_id]
+    assert (await api.show(image_id))["stores"] == "first,slow"

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
+from glancetx.config.settings import ScrubSettings
 from glancetx.db.claims import LEASE, NOBODY, Claims, Process, this_process
 from glancetx.db.copies import Copies
 from glancetx.db.engine import Engine
@@ -34,6 +35,7 @@ from glancetx.domain.listed import Item, Stray
 from glancetx.notifications.events import Events
 from glancetx.notifications.log import LogNotifier
 from glancetx.runtime.threads import Threads
+from glancetx.services.scrubber import Scrubber
 from glancetx.stores.registry import Stores
 from glancetx.streams import BytesSource, Throttle
 from glancetx.testing.fakes import MemoryStore, until
@@ -350,8 +352,8 @@ async def test_scrubber_that_slept(cluster: Cluster, image: Image, count: Count)
     scrubber, reaper = await cluster.node(), await cluster.node()
     published = await cluster.publish(image, await cluster.saving(scrubber, image))
     await cluster.images.delete(published, was="active", later=True)
-    (doomed,) = await PendingDeletes(cluster.engine).due(0, 10)
-    scrubbing = Deferred.fromCoroutine(scrubber.scrubs.scrub(doomed))
+    service = Scrubber(cluster.clock, PendingDeletes(cluster.engine), scrubber.scrubs, ScrubSettings())
+    scrubbing = Deferred.fromCoroutine(service.run_all())
     asleep = await cluster.store.reached()
     await cluster.pass_a_lease(reaper)
     sweeping = reaper.sweeping()
