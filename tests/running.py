@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from glancetx.app import ImageService
 from glancetx.config.settings import DatabaseSettings, FilesystemSettings, ImportSettings, Settings, StoresSettings
-from tests.nursery import Child, nursery
+from tests.nursery import DAEMON, Child, nursery
 from tests.ports import free_port as free_port
 
 JSON = "application/json"
@@ -150,9 +150,9 @@ class Daemon:
         command += ["--config-file", str(self.folder / "glance-api.conf"), *options]
         if "--listen" not in options:
             command += ["--listen", self.listen]
-        if not self.whole:
-            return nursery().start(command, self.folder, {**os.environ, **environ}, self.log)
         with self.log.open("ab") as log:
+            if not self.whole:
+                return nursery().start(DAEMON, command, self.folder, {**os.environ, **environ}, log)
             return subprocess.Popen(
                 command,
                 cwd=self.folder,

@@ -6,7 +6,6 @@ Contract rows P-082.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -14,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from glancetx.cli.cache import main
-from tests.cloud import ADMIN, ALICE, BIN, Client, Cloud
+from tests.cloud import ADMIN, ALICE, Client, Cloud
+from tests.nursery import run_command
 
 CONTENT = os.urandom(100_000)
 UNKNOWN = "0f44c25c-d457-4b7e-bbdb-39a4fdd6ae88"
@@ -185,7 +185,7 @@ def test_one_shot(admin: Client, cloud: Cloud, image: str) -> None:
     """``glancetx-manage run`` prunes from cron, beside the service."""
     manage(admin, "queue-image", image, "-f")
     soon(lambda: cached(cloud) == [image])
-    command = [str(BIN / "glancetx-manage"), "--config-file", str(cloud.folder / "glance-api.conf"), "run", "pruner"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = run_command("glancetx-manage", "--config-file", cloud.folder / "glance-api.conf", "run", "pruner")
+    assert done.returncode == 0, done
     assert done.stdout.startswith("pruner: 1")
     assert cached(cloud) == []

@@ -9,8 +9,8 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -18,8 +18,9 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from tests.nursery import DAEMON, nursery
 from tests.ports import free_port
-from tests.running import DATA, Daemon
+from tests.running import DATA, PATIENCE, Daemon
 
 CONTENT = os.urandom(400_000)
 PACKAGE = Path(__file__).parents[2] / "glancetx"
@@ -172,17 +173,19 @@ def test_killed_in_first_start(tmp_path: Path, point: str) -> None:
     port = free_port()
     twistd = str(Path(sys.executable).parent / "twistd")
     command = [twistd, "-n", "glancetx", "--data-dir", "data", "--listen", f"ssl:{port}:interface=127.0.0.1"]
-    killed = subprocess.run(command, cwd=tmp_path, env={**settings, "GLANCETX_FAILPOINT": point}, capture_output=True)
+    killed = nursery().run(DAEMON, command, {**settings, "GLANCETX_FAILPOINT": point}, tmp_path)
     assert killed.returncode == -signal.SIGKILL
-    with subprocess.Popen(command, cwd=tmp_path, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as it:
-        try:
-            assert it.stdout is not None
-            while b"Starting factory <glancetx" not in it.stdout.readline():
-                assert it.poll() is None
-            assert list_images(tmp_path / ".config" / "openstack" / "clouds.yaml") == 200
-        finally:
-            it.terminate()
-            it.communicate()
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        it = nursery().start(DAEMON, command, tmp_path, settings, output)
+    try:
+        while "Starting factory <glancetx" not in log.read_text():
+            assert it.poll() is None
+            time.sleep(0.02)
+        assert list_images(tmp_path / ".config" / "openstack" / "clouds.yaml") == 200
+    finally:
+        it.terminate()
+        it.wait(PATIENCE)
     assert it.returncode == 0
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +20,7 @@ from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
 from glancetx.db.events import count_events
 from tests.functional.test_crash import create, show, upload
+from tests.nursery import run_command
 from tests.running import PATCH, Daemon
 from tests.services.rabbitmq import RabbitMQ
 
@@ -107,9 +106,7 @@ def rows(daemon: Daemon) -> int:
 
 def unsent(daemon: Daemon) -> int:
     """What ``glancetx status`` says of them."""
-    command = [str(Path(sys.executable).parent / "glancetx"), "status", "--json"]
-    command += ["--config-file", str(daemon.folder / "glance-api.conf")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = run_command("glancetx", "status", "--json", "--config-file", daemon.folder / "glance-api.conf")
     return int(json.loads(ended.stdout)["unsent_events"])
 
 
@@ -250,12 +247,13 @@ def test_without_a_broker(daemon: Daemon, tmp_path: Path) -> None:
     assert unsent(daemon) == 21
     try:
         away.start()
-        command = [str(Path(sys.executable).parent / "glancetx-manage"), "--config-file"]
-        command += [str(daemon.folder / "glance-api.conf"), "run", "updater"]
+        command = ["--config-file", str(daemon.folder / "glance-api.conf"), "run", "updater"]
         ended = ""
         while unsent(daemon):  # it gives up if the broker is slow
             assert not ended or "updater: 0" in ended
-            ended = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            done = run_command("glancetx-manage", *command)
+            assert done.returncode == 0, done
+            ended = done.stdout
         assert "updater: 21" in ended
         listener = Listener(away, "kept")
         heard = listener.hear(21)

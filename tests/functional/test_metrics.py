@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.nursery import run_command
 from tests.running import DATA, Daemon
 
 PATIENCE = 60.0
@@ -44,10 +43,9 @@ def upload(daemon: Daemon, data: bytes) -> str:
     return image_id
 
 
-def glancetx(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).parent / "glancetx"
-    command = [str(program), *words, "--config-file", str(daemon.folder / "glance-api.conf")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "250"})
+def glancetx(daemon: Daemon, *words: str, whole: bool = False) -> subprocess.CompletedProcess[str]:
+    config = daemon.folder / "glance-api.conf"
+    return run_command("glancetx", *words, "--config-file", config, whole=whole, environ={"COLUMNS": "250"})
 
 
 def test_workers_count_together(daemon: Daemon) -> None:
@@ -100,4 +98,4 @@ def test_status_of_a_living_service_and_of_a_dead_one(daemon: Daemon) -> None:
     assert glancetx(daemon, "status", "--config-dir", str(daemon.folder / "none")).returncode != 0
     daemon.start()
     daemon.stop()
-    assert glancetx(daemon, "status").returncode == 1
+    assert glancetx(daemon, "status", whole=True).returncode == 1

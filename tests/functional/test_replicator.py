@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.functional.test_crash import create, show
+from tests.nursery import run_command
 from tests.running import DATA, PATCH, Daemon
 
 CONTENT = os.urandom(3_000_000)
@@ -33,9 +32,8 @@ def first(daemon: Daemon) -> Daemon:
     return daemon
 
 
-def run(*words: object, status: int = 0) -> str:
-    command = [str(Path(sys.executable).parent / "glancetx-replicator"), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+def run(*words: object, status: int = 0, whole: bool = False) -> str:
+    done = run_command("glancetx-replicator", *words, whole=whole)
     assert done.returncode == status, done
     return done.stdout + done.stderr
 
@@ -156,6 +154,6 @@ def test_old_dumps_are_read(other: Daemon, tmp_path: Path) -> None:
 
 def test_nobody_there(tmp_path: Path) -> None:
     """One line, and no traceback."""
-    text = run("size", "127.0.0.1:1", status=1)
+    text = run("size", "127.0.0.1:1", status=1, whole=True)
     assert text.startswith("Error: 127.0.0.1:1")
     assert "Traceback" not in text

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from glancetx.domain.context import service_context
 from glancetx.domain.image import Location
 from glancetx.transfer.scrub import Scrubs
 from tests.functional.test_crash import CONTENT, SCRUB, create, files, show, upload
+from tests.nursery import run_command
 from tests.running import Api, Daemon, Started, settings_in
 
 DELAYED = ScrubSettings(delayed_delete=True, scrub_pool_size=4)
@@ -129,10 +128,9 @@ async def test_a_location_removed_by_patch_waits_too(start: Started, tmp_path: P
     assert (await api.request("GET", f"/v2/images/{image_id}/file")).body == b"0123456789"
 
 
-def command(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).parent / "glancetx-scrubber"
-    line = [str(program), "--config-file", str(daemon.folder / "glance-api.conf"), *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300, env={**os.environ})
+def command(daemon: Daemon, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    config = daemon.folder / "glance-api.conf"
+    return run_command("glancetx-scrubber", "--config-file", config, *words, environ=environ)
 
 
 def test_restored_by_command(daemon: Daemon) -> None:
@@ -171,17 +169,7 @@ def test_killed_while_scrubbing(daemon: Daemon, point: str) -> None:
     assert upload(daemon, image_id) == 204
     assert daemon.call("DELETE", f"/v2/images/{image_id}")[0] == 204
     daemon.stop()
-    killed = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "glancetx-scrubber"),
-            "--config-file",
-            str(daemon.folder / "glance-api.conf"),
-        ],
-        env={**os.environ, "GLANCETX_FAILPOINT": point},
-        timeout=300,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
+    assert command(daemon, GLANCETX_FAILPOINT=point).returncode == -signal.SIGKILL
     daemon.start()  # puts the claim of the dead process right
     daemon.stop()
     assert command(daemon).returncode == 0

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from textwrap import dedent
@@ -16,6 +13,7 @@ from click.testing import CliRunner
 from glancetx.cli.manage import main
 from glancetx.cli.status import main as status_main
 from tests.functional.test_strays import filled, one_store, strew, survey
+from tests.nursery import run_command
 from tests.running import Api, Started
 
 WIDE = {"COLUMNS": "250"}
@@ -43,10 +41,8 @@ async def strewn(start: Started, tmp_path: Path) -> AsyncIterator[tuple[Api, lis
 
 def manage(folder: Path, *words: str, answer: str = "", **environ: str) -> tuple[int, str]:
     """In a process of its own: the exit status, and the last line that was printed."""
-    program = str(Path(sys.executable).parent / "glancetx-manage")
-    command = [program, "--config-file", str(folder / "glance-api.conf"), *words]
-    environ = {**os.environ, **environ}
-    done = subprocess.run(command, input=answer, capture_output=True, text=True, env=environ, cwd=folder)
+    command = ["--config-file", str(folder / "glance-api.conf"), *words]
+    done = run_command("glancetx-manage", *command, data=answer, folder=folder, environ=environ)
     return done.returncode, (done.stdout.splitlines() or [""])[-1]
 
 

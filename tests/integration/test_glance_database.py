@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import uuid
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ from glancetx.domain.context import RequestContext, service_context
 from glancetx.domain.errors import ConfigurationError, ImageExists, ImageNotFound
 from glancetx.domain.image import Image, Location
 from glancetx.domain.query import SORT_KEYS, DateFilter, ImageQuery
-from tests.services.uwsgi import glance_venv
+from tests.services.uwsgi import glance_venv, nursery, run_manage
 
 ADMIN = service_context()
 START = datetime(2026, 1, 1)
@@ -88,8 +89,7 @@ class Glance:
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run glance-manage."""
-        command = [str(self.venv / "bin/glance-manage"), f"--config-file={self.config}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        return run_manage(self.venv, "glance", [f"--config-file={self.config}", *arguments])
 
     def calls(self, *calls: Call) -> list[Any]:
         """Call Glance's database interface, each time as a user of a project, or as an admin if that is None."""
@@ -97,8 +97,8 @@ class Glance:
             json.dumps([{"owner": project, "is_admin": project is None}, function, args, kwargs])
             for project, function, args, kwargs in calls
         ]
-        command = [str(self.venv / "bin/python"), "-W", "ignore", "-c", GLANCE_SIDE, str(self.config)]
-        done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=300, check=False)
+        words = ["-c", str(self.config)]
+        done = nursery(self.venv, "glance").run(GLANCE_SIDE, words, os.environ, data="\n".join(lines))
         assert done.returncode == 0, done.stderr
         return [json.loads(line[2:]) for line in done.stdout.splitlines() if line.startswith("=>")]
 
@@ -486,13 +486,9 @@ from glance.common import crypt
 key, ours, urls = json.load(sys.stdin)
 print(json.dumps([[crypt.urlsafe_decrypt(key, each) for each in ours], [crypt.urlsafe_encrypt(key, u) for u in urls]]))
 """
-    done = subprocess.run(
-        [str(glance.venv / "bin/python"), "-W", "ignore", "-c", program],
-        input=json.dumps([key, [seal.close(url) for url in urls], urls]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    question = json.dumps([key, [seal.close(url) for url in urls], urls])
+    done = nursery(glance.venv, "glance").run(program, ["-c"], os.environ, data=question)
+    assert done.returncode == 0, done.stderr
     read, written = json.loads(done.stdout.splitlines()[-1])
     assert read == urls
     assert [seal.open(each) for each in written] == urls

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -89,9 +88,7 @@ async def both(tmp_path: Path, start: Start) -> AsyncIterator[Both]:
     files = venv / "etc/glance/metadefs"
     glance = RealGlance(venv, tmp_path / "theirs", OPTIONS.format(folder=tmp_path / "theirs"))
     for arguments in (("db", "sync"), ("db", "load_metadefs", "--path", str(files))):
-        command = [str(venv / "bin/glance-manage"), "--config-file", str(glance.config), *arguments]
-        done = await deferToThread(subprocess.run, command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr
+        await deferToThread(glance.manage, "--config-file", str(glance.config), *arguments)
     prepared = tmp_path / "prepared.sqlite"
     (glance.folder / "glance.sqlite").rename(prepared)
     await deferToThread(glance.start, prepared)

@@ -64,6 +64,10 @@ SERVING = (
 )
 
 
+# Glance looks once whether uWSGI is there, when it is loaded; but that was before.
+SERVED = "import uwsgi\nfrom glance.common import wsgi_app\nwsgi_app.uwsgi = uwsgi\n"
+
+
 def find_venv() -> Path:
     """Where Glance is installed; without it the test ends here."""
     return glance_venv("glance-manage", "uwsgi")
@@ -80,7 +84,7 @@ class RealGlance(UwsgiServer):
     """One Glance with its files in *folder*. *options* are the text of its glance-api.conf."""
 
     def __init__(self, venv: Path, folder: Path, options: str, pipeline: str = TRUSTING) -> None:
-        super().__init__(venv, folder, "OS_GLANCE_CONFIG_DIR")
+        super().__init__(venv, folder, "glance")
         self.config = folder / "glance-api.conf"
         self.config.write_text(
             f"[database]\nconnection = sqlite:///{folder}/glance.sqlite\n{write_paste(folder, pipeline)}"
@@ -93,10 +97,12 @@ class RealGlance(UwsgiServer):
         if prepared is not None and prepared.exists():
             shutil.copy(prepared, database)
         else:
-            self.manage("glance-manage", "--config-file", str(self.config), "db", "sync")
+            self.manage("--config-file", str(self.config), "db", "sync")
             if prepared is not None:
                 shutil.copy(database, prepared)
-        self.serve("--http", SERVING.split(), self._answers)
+        served = self.folder / "served.py"
+        served.write_text(SERVED)
+        self.serve("--http", [*SERVING.split(), "--py-import", str(served)], self._answers)
 
     def _answers(self) -> bool:
         """The router of uWSGI accepts before Glance can answer, so a request is made."""

@@ -68,7 +68,7 @@ class RealKeystone(UwsgiServer):
     """
 
     def __init__(self, venv: Path, folder: Path) -> None:
-        super().__init__(venv, folder, "OS_KEYSTONE_CONFIG_DIR")
+        super().__init__(venv, folder, "keystone")
         self.users: dict[str, str | None] = {"admin": "admin"}
         self._lifetime = LIFETIME
 
@@ -206,7 +206,7 @@ class RealKeystone(UwsgiServer):
         (self.folder / "keystone.conf").write_text(text)
 
     def _manage(self, *arguments: str) -> None:
-        self.manage("keystone-manage", "--config-file", str(self.folder / "keystone.conf"), *arguments)
+        self.manage("--config-file", str(self.folder / "keystone.conf"), *arguments)
 
     def _answers(self) -> bool:
         try:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+from tests.nursery import Child, Nursery
 from tests.ports import free_port
 from tests.services.programs import environment
 
 USUAL = "--need-app --lazy-apps --enable-threads --master --processes 1 --threads 4 --die-on-term --buffer-size 65535"
+USUAL += " --socket-timeout 120"  # seconds, where 4 are too few on a busy machine
 PATIENCE = 120  # seconds
+UWSGI = "import sys; from pyuwsgi import run; sys.exit(run())"
+
+LOADED = {
+    "glance": ("pyuwsgi", "glance.api.v2.router", "glance.cmd.manage", "glance.housekeeping"),
+    "keystone": ("pyuwsgi", "keystone.cmd.manage", "keystone.server.flask.application"),
+}
+"""What programs of a service use. Two services in one process would have their options in one."""
 
 
 def glance_venv(*programs: str) -> Path:
@@ -21,16 +31,30 @@ def glance_venv(*programs: str) -> Path:
     return places[0].parent
 
 
-class UwsgiServer:
-    """One service. *variable* names the environment variable that tells it where its configuration is: *folder*."""
+@cache
+def nursery(venv: Path, service: str) -> Nursery:
+    """Forks programs of one of the services in the environment *venv*."""
+    return Nursery(venv / "bin/python", LOADED[service])
 
-    def __init__(self, venv: Path, folder: Path, variable: str) -> None:
+
+def run_manage(
+    venv: Path, service: str, arguments: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
+    """Run ``glance-manage`` or ``keystone-manage`` to its end."""
+    program = f"import sys; from {service}.cmd.manage import main; sys.exit(main())"
+    return nursery(venv, service).run(program, [str(venv / f"bin/{service}-manage"), *arguments], environ)
+
+
+class UwsgiServer:
+    """One *service*, ``glance`` or ``keystone``, with its configuration in *folder*."""
+
+    def __init__(self, venv: Path, folder: Path, service: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._venv, self._variable = venv, variable
+        self._venv, self._service = venv, service
         self._log = folder / "uwsgi.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -52,10 +76,9 @@ class UwsgiServer:
         """What it has said so far."""
         return self._log.read_text(errors="replace")
 
-    def manage(self, program: str, *arguments: str) -> None:
-        """Run a program of its environment. :raises AssertionError: if that fails."""
-        command = [str(self._venv / "bin" / program), *arguments]
-        done = subprocess.run(command, env=self._environ(), capture_output=True, text=True, timeout=300, check=False)
+    def manage(self, *arguments: str) -> None:
+        """Run its administrator's program. :raises AssertionError: if that fails."""
+        done = run_manage(self._venv, self._service, arguments, self._environ())
         assert done.returncode == 0, done.stderr
 
     def serve(self, kind: str, options: Sequence[str], answers: Callable[[], bool]) -> None:
@@ -63,16 +86,14 @@ class UwsgiServer:
         command = [str(self._venv / "bin" / "uwsgi"), "--virtualenv", str(self._venv)]
         command += [kind, f"127.0.0.1:{self.port}", *USUAL.split(), *options]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, env=self._environ(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self._process = nursery(self._venv, self._service).start(UWSGI, command, self.folder, self._environ(), log)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.running:
             if answers():
                 return
             time.sleep(0.1)
-        raise AssertionError(f"{self._variable}: no answer; its log says: {self.log()[-3000:]}")
+        raise AssertionError(f"{self._service}: no answer; its log says: {self.log()[-3000:]}")
 
     def _environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OS_"))}
-        return kept | {self._variable: str(self.folder)}
+        return kept | {f"OS_{self._service.upper()}_CONFIG_DIR": str(self.folder)}
