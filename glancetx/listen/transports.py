@@ -6,13 +6,11 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import tcp, unix
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from glancetx.runtime.sockets import PromptSocket, is_waiting
-from glancetx.runtime.tls_sockets import LARGE_READ, Ending, TlsSocket
-
-SMALL_READ = 64 * 1024
+from glancetx.runtime.sockets import Ending, PromptSocket, is_waiting
+from glancetx.runtime.tls_sockets import TlsSocket
 
 
 class Counted:
@@ -26,27 +24,11 @@ class Counted:
 
 
 class PlainServer(Counted, PromptSocket, tcp.Server):
-    """TCP. A client that fills the read buffer gets a larger one, so small requests do not pay for uploads.
-
-    A pull producer is asked as long as the socket takes more, without Twisted's empty write and its two changes of the
-    reactor's list each time; so one that has nothing to write now must call `stopWriting`.
+    """TCP. A pull producer is asked as long as the socket takes more, without Twisted's empty write and its two changes
+    of the reactor's list each time; so one that has nothing to write now must call `stopWriting`.
     """
 
     SEND_LIMIT = 1024 * 1024
-    _read_size = SMALL_READ
-
-    def doRead(self) -> Ending:
-        try:
-            data = self.socket.recv(self._read_size)
-        except (BlockingIOError, InterruptedError):
-            return None
-        except OSError:
-            return CONNECTION_LOST
-        self._read_size = LARGE_READ if len(data) >= SMALL_READ else SMALL_READ
-        if not data:
-            return CONNECTION_DONE
-        self.protocol.dataReceived(data)
-        return None
 
     def doWrite(self) -> Ending:
         producer: Any = self.producer

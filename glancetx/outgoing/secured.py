@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 
 from glancetx.outgoing.sockets import SocketReactor
 from glancetx.outgoing.tls import Peer
-from glancetx.runtime.tls_sockets import Ending, TlsSocket
+from glancetx.runtime.sockets import Ending
+from glancetx.runtime.tls_sockets import TlsSocket
 
 
 class TlsReactor(SocketReactor):

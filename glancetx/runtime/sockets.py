@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, Final
 
 from twisted.internet import tcp
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+
+SMALL_READ: Final = 64 * 1024
+LARGE_READ: Final = 256 * 1024
+
+Ending = Any  # Twisted's doRead and doWrite answer None, or the reason why the connection is over
 
 
 def is_waiting(transport: tcp.Connection) -> bool:
@@ -16,11 +23,26 @@ class PromptSocket(tcp.Connection):
     """What the kernel has room for is sent at once.
 
     Twisted's own copies it and waits for the reactor's next turn: for a portion of a large body that is two turns, two
-    calls and two changes of epoll, where this needs one call.
+    calls and two changes of epoll, where this needs one call. A peer that fills the read buffer gets a larger one, so
+    small messages do not pay for large bodies.
     """
 
     SEND_LIMIT = 256 * 1024
     _open = True  # bytes may go out
+    _read_size = SMALL_READ
+
+    def doRead(self) -> Ending:
+        try:
+            data = self.socket.recv(self._read_size)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        self._read_size = LARGE_READ if len(data) >= SMALL_READ else SMALL_READ
+        if not data:
+            return CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
 
     def write(self, data: bytes) -> None:
         refused = self.disconnecting or self._writeDisconnected

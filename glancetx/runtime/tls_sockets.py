@@ -16,13 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from glancetx.runtime.sockets import PromptSocket
+from glancetx.runtime.sockets import LARGE_READ, Ending, PromptSocket
 
-LARGE_READ: Final = 256 * 1024
 RECORD: Final = 16384
 """What one TLS record holds at most."""
-
-Ending = Any  # Twisted's doRead and doWrite answer None, or the reason why the connection is over
 
 
 def write_whole_pieces(context: SSL.Context) -> None:

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from glancetx.listen.acceptor import Connections
 from glancetx.listen.transports import PlainServer
+from glancetx.runtime.sockets import SMALL_READ
 
 
 class Notes(Clock):
@@ -105,3 +106,23 @@ def test_a_connection_that_is_to_be_closed_waits_for_its_producer(
     assert theirs.recv(100) == 3 * b"piece"
     transport.unregisterProducer()
     assert transport.doWrite() is not None
+
+
+def test_who_fills_the_buffer_gets_a_larger_one(pair: tuple[PlainServer, socket.socket, Notes]) -> None:
+    """As long as he does: each piece costs its way through the layers above."""
+    transport, theirs, _ = pair
+    pieces: list[int] = []
+    protocol: Any = transport.protocol
+    protocol.dataReceived = lambda data: pieces.append(len(data))
+    theirs.send(bytes(SMALL_READ + 1000))
+    transport.doRead()
+    transport.doRead()
+    theirs.send(bytes(SMALL_READ + 2000))
+    transport.doRead()
+    transport.doRead()
+    assert pieces == [SMALL_READ, 1000, SMALL_READ, 2000]
+    theirs.send(bytes(2 * SMALL_READ))
+    transport.doRead()
+    theirs.send(bytes(SMALL_READ))
+    transport.doRead()
+    assert pieces[4:] == [SMALL_READ, 2 * SMALL_READ]
