@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     FromClause,
     Join,
     ScalarSelect,
@@ -32,7 +33,7 @@ from glancetx.domain.query import ImageQuery
 from glancetx.domain.text import is_wide
 
 FEW: Final = 500
-"""So many rows are read and sorted; of 100,000 images that takes about as long as to look for 25 of them in order."""
+"""So many rows are read and sorted, whatever else might be done."""
 
 Given = str | BindParameter[Any]
 """A value, or the name under which it is given later."""
@@ -53,9 +54,9 @@ class Clue:
         """The ids of the images, some of them perhaps several times."""
         return select(self.table.c.image_id).where(*self.where)
 
-    def holds(self) -> Condition:
+    def holds(self, of: ColumnElement[str] = images.c.id) -> Condition:
         """Whether it is so of an image; asked of one after the other, which EXISTS need not be."""
-        mine = self.table.c.image_id == images.c.id
+        mine = self.table.c.image_id == of
         return select(self.table.c.id).where(mine, *self.asked).limit(1).scalar_subquery().is_not(None)
 
     def joined(self, to: FromClause) -> Join:
@@ -119,6 +120,6 @@ def shared_with(project: Given, status: Given) -> Clue:
     return Clue(table, where, where)
 
 
-def size(clue: Clue) -> ScalarSelect[int]:
-    """How many rows it has, counted up to one more than `FEW`."""
-    return select(func.count()).select_from(clue.found().limit(FEW + 1).subquery()).scalar_subquery()
+def size(clue: Clue, most: Any = FEW + 1) -> ScalarSelect[int]:
+    """How many rows it has, counted up to *most*."""
+    return select(func.count()).select_from(clue.found().limit(most).subquery()).scalar_subquery()

@@ -4,6 +4,8 @@ Indexes of ours lead through the images of each visibility, and of each owner, i
 first of each `Share` are taken from there, as many as the page has, and of these the first. If a filter leads to a few
 images only (`clues`), these are sorted instead; so are all of an owner, where the order is one that few ask for: each
 index costs every change of an image.
+
+Who asks for what a clue leads to may set a bound to the images that are looked at one after the other for it.
 """
 
 from __future__ import annotations
@@ -12,10 +14,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import CompoundSelect, Dialect, FromClause, Select, false, or_, select, true, union, union_all
+from sqlalchemy import (
+    CompoundSelect,
+    Dialect,
+    FromClause,
+    Integer,
+    Select,
+    Subquery,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+    text,
+    true,
+    union,
+    union_all,
+)
 
 from glancetx.db.clues import FEW, Clue
-from glancetx.db.dialects import alive, merges_distinct, merges_unions, prefers_joins, unindexed
+from glancetx.db.dialects import (
+    alive,
+    counts_what_it_reads,
+    merges_distinct,
+    merges_unions,
+    prefers_joins,
+    stops_within,
+    unindexed,
+)
 from glancetx.db.filters import matching
 from glancetx.db.paging import Condition, Sort, behind, ordering, stretches
 from glancetx.db.rows import select_images
@@ -36,12 +62,25 @@ SELECTIVE: Final = frozenset({"id", "checksum", "os_hash_value"})
 """Columns that have an index of Glance's, by which few images are found."""
 
 
+ASKED: Final = 6
+"""Rows and entries that MariaDB looks at for an image that it asks: two, in each of three visibilities."""
+SHOWN: Final = 100
+"""Those of an image that is on the page, with what belongs to it. If there are more, another way is tried in vain."""
+
+
+def bounds(bound: int, limit: int) -> Mapping[str, int]:
+    """What a query is given that asks *bound* images for a page of *limit*."""
+    return {"bound": bound, "examined": ASKED * bound + SHOWN * limit}
+
+
 @frozen(eq=False)
 class Pieces:
     """The queries that a page is put together from: each has the ids and sort values of the first of its images.
 
-    *marker* has the sort values of the image that the page begins behind; *sizes* tells how much each clue leads to.
-    *few* is what `select_images` wants to know.
+    *marker* has the sort values of the image that the page begins behind; *followed* is the one of the *clues* whose
+    images are sorted, if any; *shared* tells how many images the clue of a share leads to. *few* is what
+    `select_images` wants to know. If *bounded*, `bounds` are given with the query; then its rows count only if the
+    database did not stop (`stopped`), and if they are as many as wanted or there were fewer to be `walked`.
     """
 
     dialect: Dialect
@@ -49,18 +88,50 @@ class Pieces:
     sort: Sort
     marker: Marker | None
     clues: list[Clue]
-    sizes: Mapping[Clue, int]
+    followed: Clue | None
+    shared: int
     few: bool
+    bounded: bool = False
 
     def of(self, shown: Sequence[Share]) -> Select[Any] | None:
         """The page of what is *shown* and matches the query; None if there is nothing."""
         pieces = list(self._all(shown))
         if not pieces:
             return None
-        page = (pieces[0] if len(pieces) == 1 else self._united(pieces)).subquery("page")
+        page = self._ordered(pieces).subquery("page")
+        if self._asks_later:
+            page = self._tried(page).subquery("page")
         found = select_images(self.dialect, few=self.few).select_from(page.join(images, page.c.id == images.c.id))
+        if self.bounded and counts_what_it_reads(self.dialect):
+            found = found.suffix_with(text("LIMIT ROWS EXAMINED :examined"), dialect="mysql")
         # By the page's columns and this way round: MariaDB sorts ids then, and no rows with long texts in files.
         return found.prefix_with("STRAIGHT_JOIN", dialect="mysql").order_by(*ordering(page, self.sort))
+
+    def walked(self, shown: Sequence[Share]) -> Select[Any] | None:
+        """How many images there are to be asked for a clue, up to the bound."""
+        pieces = list(self._all(shown))
+        return select(func.count()).select_from(self._ordered(pieces).subquery()) if pieces else None
+
+    @property
+    def _asks_later(self) -> bool:
+        """Whether images are brought in order first, as many as the bound allows, and asked for the clues then."""
+        return self.bounded and stops_within(self.dialect)
+
+    @property
+    def _limit(self) -> Any:
+        return bindparam("bound", None, Integer) if self._asks_later else self.query.limit
+
+    def _tried(self, walked: Subquery) -> Select[Any]:
+        """The first of *walked* to which all clues lead."""
+        own = images.alias("own")
+        status = select(own.c.status).where(own.c.id == walked.c.id).scalar_subquery()
+        found = select(walked).where(*(clue.holds(walked.c.id) for clue in self.clues), status != "killed")
+        if not merges_unions(self.dialect):  # SQLite has them in order, and would sort them all the same
+            found = found.order_by(*ordering(walked, self.sort))
+        return found.limit(self.query.limit)
+
+    def _ordered(self, pieces: Sequence[Select[Any]]) -> CompoundSelect[Any] | Select[Any]:
+        return pieces[0] if len(pieces) == 1 else self._united(pieces)
 
     def _united(self, pieces: Sequence[Select[Any]]) -> CompoundSelect[Any] | Select[Any]:
         """The first of all *pieces*; an image may be in several."""
@@ -71,12 +142,11 @@ class Pieces:
             every = select(union_all(*(select(piece.subquery()) for piece in pieces)).subquery()).distinct()
         else:
             every = union(*(select(piece.subquery()) for piece in pieces))
-        return every.order_by(*ordering(every, self.sort)).limit(self.query.limit)
+        return every.order_by(*ordering(every, self.sort)).limit(self._limit)
 
     def _all(self, shown: Sequence[Share]) -> Iterator[Select[Any]]:
-        best = min(self.clues, key=self.sizes.__getitem__, default=None)
-        if best is not None and self.sizes[best] <= FEW:
-            yield from self._follow(best, [_among(shown)])
+        if self.followed is not None:
+            yield from self._follow(self.followed, [_among(shown)])
         elif "owner" in self.query.equal:
             yield from self._walk([_among(shown)], "owner")
         elif self.sort[0][0] == "id" and not self.query.equal and _is_known(self.query) and _nearly_all(shown):
@@ -88,7 +158,9 @@ class Pieces:
     def _share(self, share: Share) -> Iterator[Select[Any]]:
         if share.clue is None:
             return self._walk(share.conditions(), share.first)
-        if self.sizes[share.clue] <= FEW:
+        if self.shared == 0:
+            return iter(())
+        if self.shared <= FEW:
             return self._follow(share.clue, [share.holds(followed=share.clue)])
         return self._walk([*share.conditions(), share.clue.holds()], share.first)
 
@@ -126,9 +198,7 @@ class Pieces:
         return rows.prefix_with("STRAIGHT_JOIN", dialect="mysql")
 
     def _follow(self, clue: Clue, conditions: list[Condition]) -> Iterator[Select[Any]]:
-        """The images that *clue* leads to, if it leads to any."""
-        if self.sizes[clue] == 0:
-            return
+        """The images that *clue* leads to."""
         living = (alive(images), unindexed(images.c.os_hidden) == self.query.os_hidden)
         filters = [*conditions, *living, *self._filters([other for other in self.clues if other is not clue])]
         if self.marker is not None:
@@ -139,13 +209,15 @@ class Pieces:
         yield self._first(columns.where(*filters).prefix_with("STRAIGHT_JOIN", dialect="mysql"), self.sort)
 
     def _filters(self, clues: Sequence[Clue]) -> list[Condition]:
+        if self._asks_later:
+            return list(matching(self.query))
         return [images.c.status != "killed", *matching(self.query), *(clue.holds() for clue in clues)]
 
     def _columns(self) -> Select[Any]:
         return select(images.c.id, *(images.c[key] for key, _ in self.sort if key != "id"))
 
     def _first(self, rows: Select[Any], order: Sort) -> Select[Any]:
-        return rows.order_by(*ordering(images, order)).limit(self.query.limit)
+        return rows.order_by(*ordering(images, order)).limit(self._limit)
 
 
 def _among(shown: Sequence[Share]) -> Condition:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 from sqlalchemy import BindParameter, Connection, Dialect, Select, Update, bindparam
 
-from glancetx.db.dialects import takes_several
+from glancetx.db.dialects import stopped, takes_several
 
 
 @frozen
@@ -37,6 +37,18 @@ class Prepared:
             cursor.execute(self.text, self._parameters(values))
             rows: Sequence[Any] = cursor.fetchall()
             return rows
+
+    def bounded(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any] | None:
+        """As `all`; None if the database has stopped before the end."""
+        with closing(connection.connection.cursor()) as cursor:
+            try:
+                cursor.execute(self.text, self._parameters(values))
+            except Exception as error:
+                if stopped(error):
+                    return None
+                raise
+            rows: Sequence[Any] = cursor.fetchall()
+            return None if stopped(cursor) else rows
 
     def first(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         """The first of its rows, or None."""

@@ -63,6 +63,12 @@ class Share:
         return and_(true(), *owner, *visibility, *clue)
 
 
+def check_visibility(wanted: str | None) -> None:
+    """:raises Invalid: if there is no such visibility to ask for."""
+    if wanted not in (None, "all", *EVERY):
+        raise Invalid(f"There is no visibility {wanted}")
+
+
 def shares(is_admin: bool, project: Given | None, wanted: str | None, status: Given) -> list[Share]:
     """What a list shows of all images that match (A-047, A-048, A-059): those that belong to any of these.
 

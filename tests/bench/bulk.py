@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, insert
 
 _INDEXES = {
     "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
@@ -27,6 +28,20 @@ def in_bulk(connection: Connection) -> Iterator[None]:
     indexes = connection.exec_driver_sql(_INDEXES[name]).all()
     for index, _ in indexes:
         connection.exec_driver_sql(f"DROP INDEX {index}")
+    if name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # looks up no foreign keys
     yield
     for _, definition in indexes:
         connection.exec_driver_sql(definition)
+
+
+def insert_all(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """All *rows*, which have the same columns."""
+    if connection.dialect.name != "postgresql":
+        connection.execute(insert(table), rows)
+        return
+    columns = tuple(rows[0])
+    raw: Any = connection.connection.driver_connection
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({', '.join(columns)}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row([row[column] for column in columns])

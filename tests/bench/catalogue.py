@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, insert, text
+from sqlalchemy import Connection, Table, text
 
 from glancetx.db.schema import image_locations, image_members, image_properties, image_tags, images
-from tests.bench.bulk import in_bulk
+from tests.bench.bulk import in_bulk, insert_all
 
 US: Final = f"{1:032x}"
 """The project of who asks: it has `OURS` images, and `OURS` of others are shared with it."""
@@ -48,7 +48,7 @@ def fill(connection: Connection, count: int) -> None:
         for rows in _Catalogue(count).batches():
             for table, values in rows.items():
                 if values:
-                    connection.execute(insert(table), values)
+                    insert_all(connection, table, values)
     if connection.dialect.name == "postgresql":
         connection.execute(text("ANALYZE"))
     elif connection.dialect.name == "mysql":

@@ -6,6 +6,7 @@ from glancetx.db.dialects.choice import make_pools
 from glancetx.db.dialects.expressions import (
     alive,
     beginning,
+    counts_what_it_reads,
     enters_by_rows,
     exactly,
     few_json_rows,
@@ -17,10 +18,11 @@ from glancetx.db.dialects.expressions import (
     merges_unions,
     nulls_are_smallest,
     prefers_joins,
+    stops_within,
     unindexed,
 )
 from glancetx.db.dialects.pools import Fault, Pool, Pools
-from glancetx.db.dialects.statements import as_kept, lock_schema, reads_what_it_locked, takes_several
+from glancetx.db.dialects.statements import as_kept, lock_schema, reads_what_it_locked, stopped, takes_several
 
 __all__ = [
     "Fault",
@@ -29,6 +31,7 @@ __all__ = [
     "alive",
     "as_kept",
     "beginning",
+    "counts_what_it_reads",
     "enters_by_rows",
     "exactly",
     "few_json_rows",
@@ -43,6 +46,8 @@ __all__ = [
     "nulls_are_smallest",
     "prefers_joins",
     "reads_what_it_locked",
+    "stopped",
+    "stops_within",
     "takes_several",
     "unindexed",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Dialect, Table, bindparam, false
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
-from sqlalchemy.types import Boolean, Text
+from sqlalchemy.types import Boolean, Enum, Text
 
 BEGINNING: Final = 100
 """Characters of a property's value that are indexed."""
@@ -31,6 +31,16 @@ def merges_unions(dialect: Dialect) -> bool:
 def merges_distinct(dialect: Dialect) -> bool:
     """The same of a UNION ALL whose rows are made distinct by a SELECT around it."""
     return dialect.name == "postgresql"
+
+
+def stops_within(dialect: Dialect) -> bool:
+    """Whether a subquery that has a limit is read no further than the query around it wants, and in its order."""
+    return dialect.name != "mysql"
+
+
+def counts_what_it_reads(dialect: Dialect) -> bool:
+    """Whether a query may be told how many rows it looks at; it warns when it has stopped there. MySQL has no such."""
+    return bool(getattr(dialect, "is_mariadb", False))
 
 
 def prefers_joins(dialect: Dialect) -> bool:
@@ -154,6 +164,13 @@ def _unindexed(element: unindexed, compiler: Any, **kwargs: Any) -> str:
 @compiles(unindexed, "sqlite")
 def _unindexed_sqlite(element: unindexed, compiler: Any, **kwargs: Any) -> str:
     return f"+{compiler.process(element.clauses, **kwargs)}"
+
+
+@compiles(unindexed, "postgresql")
+def _unindexed_postgresql(element: unindexed, compiler: Any, **kwargs: Any) -> str:
+    # It would read all images that are shared, by a filter that there is an index for, to find the few of somebody.
+    column = compiler.process(element.clauses, **kwargs)
+    return f"CAST(CAST({column} AS TEXT) AS {element.type.name})" if isinstance(element.type, Enum) else str(column)
 
 
 class exactly(FunctionElement[bool]):  # noqa: N801

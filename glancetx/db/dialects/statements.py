@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect
 
@@ -53,3 +53,17 @@ def reads_what_it_locked(dialect: Dialect) -> bool:
 def takes_several(dialect: Dialect) -> bool:
     """Whether connections that write take several statements, with ``;`` between them, in one go."""
     return dialect.name == "mysql"
+
+
+STOPPED: Final = 1028
+"""What MariaDB says if it has to stop while it sorts; else it warns."""
+
+
+def stopped(told: Any) -> bool:
+    """Whether a query did not go on, having looked at as many rows as it was allowed to (`counts_what_it_reads`).
+
+    *told* is its cursor, or the error that it ended in.
+    """
+    if isinstance(told, Exception):
+        return getattr(told, "orig", told).args[:1] == (STOPPED,)
+    return bool(getattr(told, "warning_count", 0))

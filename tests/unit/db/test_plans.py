@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -11,16 +11,20 @@ import pytest_twisted
 from attrs import evolve, frozen
 from sqlalchemy import Connection, literal, select, text
 
+from glancetx.db.clues import FEW
 from glancetx.db.engine import Engine
+from glancetx.db.filtered import Filtered
 from glancetx.db.filters import complete
-from glancetx.db.pages import filtered_page, plain_page, read_page
-from glancetx.db.pieces import OWNED
+from glancetx.db.pages import read_page
+from glancetx.db.pieces import OWNED, Marker
+from glancetx.db.plain import Plain
 from glancetx.db.prepared import Prepared, prepare_query
 from glancetx.db.rows import read_images
 from glancetx.db.schema import image_tags, images
 from glancetx.db.shares import ALL, Sight
 from glancetx.domain.query import ImageQuery
 from tests.bench.catalogue import US, fill
+from tests.bench.counting import counted
 
 ADMIN: Final = ALL
 USER: Final = Sight(is_admin=False, project_id=US)
@@ -101,9 +105,16 @@ def accesses(connection: Connection, sight: Sight, query: ImageQuery, *, deep: b
     if deep:
         last = read_images(connection, lambda few: read_page(connection, sight, query, few=few))[-1]
         marker = {key: getattr(last, key) for key, _ in sort}
-    page, values = plain_page(connection, sight, query, sort, marker, few=True)
-    assert page is not None
-    return explain(connection, page, values)
+    return explain_plain(connection, sight, query, marker)
+
+
+def explain_plain(connection: Connection, sight: Sight, query: ImageQuery, marker: Marker | None) -> list[Access]:
+    """How a page is read that is found in the order of the list."""
+    page = Plain(connection, sight, query, complete(query.sort), marker, few=True)
+    bound = 99 if page.sizes(0) else None
+    found = page.query(bounded=bound is not None)
+    assert found is not None
+    return explain(connection, found, page.values(bound))
 
 
 def sorted_by(key: str, direction: str) -> tuple[tuple[str, str], ...]:
@@ -135,7 +146,7 @@ async def test_plain(engine: Engine) -> None:
             # of a project, with a value and without
             assert len(others) <= (2 if key not in OWNED and not sight.is_admin else 0), told
 
-    await engine.interact(fill, 100)
+    await engine.interact(fill, 300)
     await engine.read(check)
 
 
@@ -159,9 +170,12 @@ async def test_filtered(engine: Engine) -> None:
     def check(connection: Connection) -> None:
         prefer_indexes(connection)
         for sight, (query, wanted) in product((ADMIN, USER), FILTERED):
-            page = filtered_page(connection, sight, query, complete(query.sort), None, few=True)
-            assert page is not None
-            found = explain(connection, prepare_query(page, connection.dialect), {})
+            page = Filtered(connection, sight, query, complete(query.sort), None, few=True)
+            sizes = page.sizes(FEW)
+            followed = sizes.index(min(sizes)) if sizes and min(sizes) <= FEW else None
+            how = page.query(followed=followed)
+            assert how is not None
+            found = explain(connection, prepare_query(how, connection.dialect), {})
             indexes = {access.index for access in found}
             assert None not in indexes, (query, found)
             assert indexes >= wanted, (query, found)
@@ -185,11 +199,7 @@ async def test_twice(engine: Engine) -> None:
                 assert len(page) == 9
                 assert same == page
                 plain = evolve(plain, marker=page[-1])
-            how, values = plain_page(
-                connection, sight, evolve(tagged, marker=None), complete(plain.sort), None, few=True
-            )
-            assert how is not None
-            found = explain(connection, how, values)
+            found = explain_plain(connection, sight, evolve(tagged, marker=None), None)
             walks = [access for access in found if access.index == f"glancetx_visibility_{key}"]
             assert walks, found
             assert all(walk.ordered for walk in walks), found
@@ -202,6 +212,49 @@ async def test_twice(engine: Engine) -> None:
             connection.execute(
                 image_tags.insert().from_select([tags.image_id, tags.value, tags.created_at, tags.deleted], rows)
             )
+
+    await engine.interact(tag)
+    await engine.read(check)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bounded(engine: Engine) -> None:
+    """A tag that none of the newest images has is looked for among them in vain, but not for long: then it is followed.
+
+    The pages are right, whichever way they are found.
+    """
+
+    def check(connection: Connection) -> None:
+        whole = ImageQuery(limit=9999)
+        query = evolve(whole, limit=5, tags=("old",))
+
+        def page(**how: Any) -> Callable[[Connection], object]:
+            plain = Plain(connection, ADMIN, query, complete(query.sort), None, few=True)
+            assert all(size > FEW for size in plain.sizes(FEW))
+            return lambda _: read_images(connection, lambda _: plain.rows(**how) or ())
+
+        for warm in (True, False):
+            followed, walked = (counted(connection, page(**how)) for how in ({"followed": 0}, {}))
+            found = counted(connection, lambda _: ids(connection, ADMIN, query))
+            assert warm or found < min(3 * followed, walked), (found, followed, walked)
+        for sight, limit in product((ADMIN, USER), (1, 5)):
+            listed = read_images(connection, lambda few: read_page(connection, sight, whole, few=few))  # noqa: B023
+            wanted, marker = [image.id for image in listed if "old" in image.tags], None
+            for start in (0, limit, 2 * limit):
+                asked = evolve(query, limit=limit, marker=marker)
+                found_ids = ids(connection, sight, asked)
+                assert found_ids == wanted[start : start + limit]
+                assert ids(connection, sight, evolve(asked, equal={"container_format": "bare"})) == found_ids
+                marker = found_ids[-1]
+
+    def tag(connection: Connection) -> None:
+        fill(connection, 6 * MANY)
+        tags = image_tags.c
+        rows = select(images.c.id, literal("old"), images.c.created_at, images.c.deleted).where(~images.c.deleted)
+        oldest = rows.order_by(images.c.created_at).limit(FEW + 10)
+        connection.execute(
+            image_tags.insert().from_select([tags.image_id, tags.value, tags.created_at, tags.deleted], oldest)
+        )
 
     await engine.interact(tag)
     await engine.read(check)
