@@ -31,6 +31,7 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
+from glancetx.stores.removing import just_seen
 from glancetx.stores.s3_listing import S3Listing
 from glancetx.stores.s3_requests import S3Api, S3Refusal, document, sha256
 from glancetx.stores.uri import object_place, s3_url
@@ -138,7 +139,7 @@ class S3Store:
             await self._abort(image_id, upload)
             await self._remove(self._bucket, marker)
         await self._abort_empty(image_id)
-        found = await self._head(self._bucket, image_id)
+        found = await just_seen(self._retries.clock, lambda: self._head(self._bucket, image_id))
         if found is not None and found.attempt == attempt:
             await self._remove(self._bucket, image_id)
 

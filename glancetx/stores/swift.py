@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
@@ -32,6 +33,7 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
+from glancetx.stores.removing import just_seen
 from glancetx.stores.swift_listing import SwiftListing
 from glancetx.stores.swift_requests import SwiftApi, SwiftRefusal
 from glancetx.stores.swift_sessions import SwiftSessions
@@ -261,7 +263,9 @@ class _Upload:
 
     async def remove(self) -> None:
         """Delete whatever this attempt left, the object first: nobody shall read it while its segments go."""
-        found = await self._store._head(self._api, self.container, self._image_id)
+        store = self._store
+        look = partial(store._head, self._api, self.container, self._image_id)
+        found = await just_seen(store._retries.clock, look)
         if found is not None and found.attempt == self._attempt:
             await self._api.call("DELETE", self.container, self._image_id, accept=(404,))
         # The names that are known come first: a listing may not show yet what was written a moment ago.

@@ -10,6 +10,8 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
 from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
@@ -41,11 +43,13 @@ def settings_for(server: S3Server, **changes: Any) -> S3Settings:
     return S3Settings(**(values | changes))
 
 
-def store_of(settings: S3Settings, client: HttpClient | None = None) -> tuple[S3Store, Threads]:
+def store_of(
+    settings: S3Settings, client: HttpClient | None = None, clock: IReactorTime | None = None
+) -> tuple[S3Store, Threads]:
     reactor: Any = the_reactor()
     hashing = Threads(reactor, "hashing", 2)
     hashing.start()
-    retries = Retries(reactor, most=2, first=0.05)
+    retries = Retries(clock or reactor, most=2, first=0.05)
     return S3Store(settings, client or HttpClient(reactor), retries, hashing, multiple=False), hashing
 
 
@@ -61,16 +65,23 @@ async def names(store: S3Store) -> list[str]:
 
 
 class Late(HttpClient):
-    """One that slept before it wrote for the first time: *meanwhile* was done."""
+    """One that slept before it wrote, or after it looked, for the first time: *meanwhile* was done."""
 
     meanwhile: Callable[[], Awaitable[object]] | None = None
+    looking = False
 
     async def request(self, method: str, *args: Any, **more: Any) -> Answer:
-        meanwhile = self.meanwhile
-        if method in ("PUT", "POST") and meanwhile is not None:
-            self.meanwhile = None
+        if method in ("PUT", "POST") and not self.looking:
+            await self._sleep()
+        answer = await super().request(method, *args, **more)
+        if method == "HEAD" and self.looking:
+            await self._sleep()
+        return answer
+
+    async def _sleep(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
             await meanwhile()
-        return await super().request(method, *args, **more)
 
 
 class S3Tests(StoreTests):
@@ -102,6 +113,27 @@ class S3Tests(StoreTests):
             await keep(late, bytes(size), image_id)
         assert await read(other, other.url_prefix + image_id) == b"newer"
         assert [name for name in await names(other) if name.startswith(image_id)] == [image_id]
+        for store in (late, other):
+            await store.stop()
+        for threads in (hashing, more_hashing):
+            await threads.stop()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_late_removal_removes_nothing(self) -> None:
+        """Who looked before the data of another attempt came, and slept, looks again before he removes it."""
+        settings, client, clock = settings_for(self.server, **self.changes), Late(the_reactor()), Clock()
+        image_id, attempt = new_id(), new_attempt()
+        (late, hashing), (other, more_hashing) = store_of(settings, client, clock), store_of(settings)
+        stored = await keep(late, b"older", image_id, attempt)
+
+        async def meanwhile() -> None:
+            await other.discard(image_id, attempt)
+            await keep(other, b"newer", image_id)
+            clock.advance(60)
+
+        client.meanwhile, client.looking = meanwhile, True
+        await late.discard(image_id, attempt)
+        assert await read(other, stored.url) == b"newer"
         for store in (late, other):
             await store.stop()
         for threads in (hashing, more_hashing):
