@@ -154,10 +154,6 @@ class Workers(Service):
         for worker in self._workers:
             worker.reload()
 
-    def pids(self) -> list[int]:
-        """The processes which run now."""
-        return [worker.pid for worker in self._workers if worker.pid]
-
     def spawn(self, protocol: ProcessProtocol, place: int) -> Any:
         """Start one process for *protocol*, which has that *place* among the workers."""
         sockets = dict(enumerate(self._ports.descriptors(), COUNTS + 1))
@@ -219,10 +215,6 @@ class _Worker:
         self._started = self._delay = 0.0
         self._ended: Deferred[None] = Deferred()
         self.serves = self._stale = False
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         self._again, self._started, self._stale = None, self._reactor.seconds(), False

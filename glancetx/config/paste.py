@@ -20,8 +20,6 @@ CACHE_MANAGE: Final = "glance.api.middleware.cache_manage:"
 GZIP: Final = "glance.api.middleware.gzip:"
 HEALTHCHECK: Final = "oslo_middleware:Healthcheck."
 
-Sections = Mapping[str, Mapping[str, str]]
-
 
 @frozen(kw_only=True)
 class Pipeline:

@@ -99,10 +99,6 @@ class Outbox:
         self._kept.put(letter)
         return True
 
-    def peek(self) -> Letter:
-        """The oldest, which stays. :raises IndexError: if there is none."""
-        return self._first().letters[0]
-
     def take(self) -> Letter:
         """The oldest. :raises IndexError: if there is none."""
         return self._first().take()

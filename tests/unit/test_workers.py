@@ -101,7 +101,7 @@ def crew() -> Crew:
 
 def test_started(crew: Crew) -> None:
     """Each worker is told its descriptors, and systemd's socket is kept from it."""
-    assert crew.workers.pids() == [1000, 1001]
+    assert [process.pid for process in crew.processes] == [1000, 1001]
     for process in crew.processes:
         environ, descriptors = dict(process.environ), dict(process.descriptors)
         assert Path(environ.pop(SHARED)).is_dir()
