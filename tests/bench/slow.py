@@ -20,6 +20,7 @@ from tests.bench.processes import HOST
 
 _BUFFER = 16 * 1024
 _ROUND = 1.0
+_STATUS = 12  # bytes up to the end of the status
 
 
 @frozen(kw_only=True)
@@ -62,8 +63,15 @@ class _Client:
 
 @define
 class _Slow:
+    """What comes is thrown away by the kernel, which copies nothing then (MSG_TRUNC)."""
+
     crowd: Crowd
+    piece: bytes
     clients: list[_Client] = field(factory=list)
+    scrap: bytearray = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.scrap = bytearray(self.crowd.rate)
 
     def connect(self) -> None:
         """Open every connection and send its head; a server that does not accept has *patience* seconds."""
@@ -104,12 +112,16 @@ class _Slow:
         try:
             if self.crowd.method == "PUT" and client.moved < self.crowd.length:
                 left = self.crowd.length - client.moved
-                client.moved += client.connection.send(bytes(min(self.crowd.rate, left)))
+                client.moved += client.connection.send(self.piece if left >= len(self.piece) else self.piece[:left])
+            elif client.status and self.crowd.method == "GET":
+                received = client.connection.recv_into(self.scrap, self.crowd.rate, socket.MSG_TRUNC)
+                client.moved += received
+                client.over = not received
             else:
-                received = client.connection.recv(self.crowd.rate)
-                client.status = client.status or received[9:12]
-                client.moved += len(received) if self.crowd.method == "GET" else 0
-                client.over = not received or self.crowd.method == "PUT"
+                head = client.connection.recv(self.crowd.rate)
+                client.status = head[9:_STATUS]
+                client.moved += len(head) if self.crowd.method == "GET" else 0
+                client.over = not head or self.crowd.method == "PUT"
         except BlockingIOError:
             return
         except OSError:
@@ -139,7 +151,7 @@ def main() -> None:
     fields["paths"] = tuple(fields["paths"])
     crowd = Crowd(**fields)
     began = time.monotonic()
-    slow = _Slow(crowd)
+    slow = _Slow(crowd, bytes(crowd.rate))
     slow.connect()
     while not slow.under_way() and time.monotonic() < began + crowd.patience:
         slow.round()

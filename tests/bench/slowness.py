@@ -1,14 +1,22 @@
-"""Cases with slow clients: what `show` loses while a crowd is served, and what each client of the crowd costs."""
+"""Cases with slow clients: what `show` loses while a crowd is served, and what each client of the crowd costs.
+
+The service has one core for itself, alone and meanwhile; wrk, the crowd's players, and nginx where it serves the crowd,
+have the others. So the loss is the service's own, but for the kernel's part in delivering.
+"""
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from attrs import frozen
+
 from tests.bench import images, load
 from tests.bench.arena import Arena, Case, Contestant
-from tests.bench.measure import proportional_memory
+from tests.bench.measure import proportional_memory, running_seconds
 from tests.bench.peers import Server
+from tests.bench.pinning import apart
 from tests.bench.processes import BenchFailure
 from tests.bench.report import Goal, Measure
 from tests.bench.slow import Crowd
@@ -17,7 +25,10 @@ _MEASURES = (
     Measure("show alone", "requests/s", 0),
     Measure("show meanwhile", "requests/s", 0),
     Measure("loss", "%", 1),
+    Measure("show alone, CPU", "ms", 3),
+    Measure("show meanwhile, CPU", "ms", 3),
     Measure("each client", "KiB PSS", 1),
+    Measure("each client, CPU", "ms/s", 4),
     Measure("progressing", "clients", 0),
     Measure("failed", "clients", 0),
     Measure("all under way", "s", 1),
@@ -26,27 +37,60 @@ _RATE = 16 * 1024
 _CONTROL = "nginx serves the crowd"
 
 
+@frozen
+class _Shown:
+    """How often an image was shown in a second; *cpu*: the server's CPU seconds meanwhile, of *wall* seconds."""
+
+    per_second: float
+    cpu: float
+    wall: float
+
+    def each(self, beside: float = 0.0) -> float:
+        """CPU milliseconds of one `show`, if the server uses *beside* CPU seconds a second for others."""
+        return 1e3 * (self.cpu - beside * self.wall) / max(1.0, self.per_second * self.wall)
+
+
+def _show(url: str, server: Server, seconds: float) -> _Shown:
+    cpu, began, rate = running_seconds(server.process.pid), time.monotonic(), 0.0
+    with suppress(BenchFailure):  # a server that answers nothing at all is a result too
+        rate = load.get_repeatedly(url, seconds).per_second
+    return _Shown(rate, running_seconds(server.process.pid) - cpu, time.monotonic() - began)
+
+
 def _meanwhile(arena: Arena, shown: Server, crowded: Server, *crowds: Crowd) -> dict[str, float]:
-    """`show` on one server before, during and after crowds on another, or the same, server."""
-    seconds = arena.options.seconds
+    """`show` on one server before, during and after crowds on another, or the same, server.
+
+    What a crowd costs is measured while there is no `show`, and taken off when there is.
+    """
+    seconds, service = arena.options.seconds, shown.process.pid
     (identifier,) = images.seed(shown, 1)
     url = shown.url(f"/v2/images/{identifier}")
-    before = load.get_repeatedly(url, seconds).per_second
-    memory = proportional_memory(crowded.process.pid)
-    during = 0.0
     with ExitStack() as stack:
+        stack.enter_context(apart(service, [] if crowded is shown else [crowded.process.pid]))
+        before = _show(url, shown, seconds)
+        memory = proportional_memory(crowded.process.pid)
         clients = [stack.enter_context(load.slow_clients(crowd)) for crowd in crowds]
-        with suppress(BenchFailure):  # a server that answers nothing at all is a result too
-            during = load.get_repeatedly(url, seconds).per_second
+        costs = running_seconds(service), running_seconds(crowded.process.pid)
+        time.sleep(seconds)
+        beside, cost = (
+            (running_seconds(server.process.pid) - used) / seconds
+            for server, used in zip((shown, crowded), costs, strict=True)
+        )
+        during = _show(url, shown, seconds)
         grown = proportional_memory(crowded.process.pid) - memory
         progress = [each.dismiss() for each in clients]
-    after = load.get_repeatedly(url, seconds).per_second
-    alone, count = (before + after) / 2, sum(crowd.count for crowd in crowds)
+        after = _show(url, shown, seconds)
+    alone, count = (before.per_second + after.per_second) / 2, sum(crowd.count for crowd in crowds)
+    if not alone:
+        raise BenchFailure("no image was shown, even without the crowd")
     return {
         "show alone": alone,
-        "show meanwhile": during,
-        "loss": 100 * (1 - during / alone),
+        "show meanwhile": during.per_second,
+        "loss": 100 * (1 - during.per_second / alone),
+        "show alone, CPU": (before.each() + after.each()) / 2,
+        "show meanwhile, CPU": during.each(beside),
         "each client": grown / 1024 / count,
+        "each client, CPU": 1e3 * cost / count,
         "progressing": sum(each.progressing for each in progress),
         "failed": sum(each.failed - each.connected for each in progress) + count,
         "all under way": sum(each.ready for each in clients),
@@ -69,7 +113,7 @@ def slow_downloads(arena: Arena) -> Case:
         contestants.append(_downloading(arena, other, other, count))
     return Case(
         name="slow-downloads",
-        title=f"{count:,} slow downloads, and show meanwhile",
+        title=f"{count:,} slow downloads, and show meanwhile on one core",
         measures=_MEASURES,
         contestants=tuple(contestants),
         goals=_goals(subject, count),
@@ -90,7 +134,7 @@ def slow_uploads(arena: Arena) -> Case:
     count, subject = arena.options.slow_uploads, arena.subject()
     return Case(
         name="slow-uploads",
-        title=f"{count:,} slow uploads, and show meanwhile",
+        title=f"{count:,} slow uploads, and show meanwhile on one core",
         measures=_MEASURES,
         contestants=tuple(
             Contestant(server.name, partial(_uploading, arena, server, count))
@@ -112,7 +156,7 @@ def slow_clients(arena: Arena) -> Case:
 
     return Case(
         name="slow-clients",
-        title=f"{downloads:,} slow downloads and {uploads:,} slow uploads, and show meanwhile",
+        title=f"{downloads:,} slow downloads and {uploads:,} slow uploads, and show meanwhile on one core",
         measures=_MEASURES,
         contestants=(Contestant(subject.name, run),),
         goals=_goals(subject, downloads + uploads),
@@ -124,12 +168,12 @@ def _uploading(arena: Arena, server: Server, count: int) -> dict[str, float]:
 
 
 def _sending(arena: Arena, server: Server, count: int) -> Crowd:
-    """Each upload is as long as the measurement, so that it ends, with an answer, only when all goes well."""
+    """Each upload is as long as the measurements, so that it ends, with an answer, only when all goes well."""
     return Crowd(
         port=server.port,
         method="PUT",
         paths=tuple(f"/v2/images/{identifier}/file" for identifier in images.seed(server, count, "queued")),
         count=count,
         rate=_RATE,
-        length=int(_RATE * (arena.options.seconds + 2)),
+        length=int(_RATE * (2 * arena.options.seconds + 2)),
     )
