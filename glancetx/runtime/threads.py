@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads
 
 P = ParamSpec("P")
@@ -105,6 +105,11 @@ class Threads:
         return float(self._reactor.seconds())
 
     @property
+    def idle(self) -> int:
+        """How many threads have nothing to do, or are not needed yet."""
+        return self.size - self.working
+
+    @property
     def waiting(self) -> int:
         """How many calls wait for a free thread."""
         return self._open - self.working
@@ -132,13 +137,17 @@ class Threads:
 
         :raises RuntimeError: if the pool is not running.
         """
-        self._check()
-        job = _Job(lambda: function(*args, **kwargs))
-        self._put(job)
+        return cast(T, await self.begin(partial(function, *args, **kwargs)))
+
+    def begin(self, work: Callable[[], T]) -> Deferred[T]:
+        """The same without a coroutine around it, for what does so again and again; errors come by the Deferred."""
         try:
-            return cast(T, await job)
-        finally:
-            self._open -= 1
+            self._check()
+        except RuntimeError:
+            return fail()
+        job = _Job(work)
+        self._put(job)
+        return job.addBoth(self._ended)
 
     async def run_soon(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for a little work that has time: what is asked for in `MOMENT` seconds one thread does, in order.
@@ -164,10 +173,11 @@ class Threads:
         self._moment = None
         jobs, self._gathered = self._gathered, []
         if jobs:
-            self._put(_Jobs(jobs, self._jobs_ended))
+            self._put(_Jobs(jobs, partial(self._ended, None)))
 
-    def _jobs_ended(self) -> None:
+    def _ended(self, result: T) -> T:
         self._open -= 1
+        return result
 
     def _put(self, job: _Job | _Jobs) -> None:
         self._open += 1

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from glancetx.domain.digests import ANYTHING, Expectation
 from glancetx.runtime.threads import Threads
 from glancetx.streams.interfaces import IObserver
-from glancetx.streams.observers import Digest
+from glancetx.streams.observers import Hashes
 
 
 class Digests:
@@ -19,21 +19,21 @@ class Digests:
     """
 
     def __init__(self, threads: Threads, algorithms: Iterable[str] = (), expected: Expectation = ANYTHING) -> None:
-        self._digests = {name: Digest(name, threads) for name in dict.fromkeys([*algorithms, *expected.algorithms])}
+        self._hashes = Hashes(threads, dict.fromkeys([*algorithms, *expected.algorithms]))
         self._expected = expected
 
     @property
     def observers(self) -> tuple[IObserver, ...]:
         """In the order in which they have to finish."""
-        return (*self._digests.values(), _Verdict(self))
+        return (self._hashes, _Verdict(self))
 
     def __getitem__(self, algorithm: str) -> str:
         """In hex, when the transfer has ended."""
-        return self._digests[algorithm].hexdigest
+        return self._hashes.hexdigests[algorithm]
 
     def check(self) -> None:
         """:raises DigestMismatch: if a digest is not the announced one."""
-        self._expected.check({name: digest.hexdigest for name, digest in self._digests.items()})
+        self._expected.check(self._hashes.hexdigests)
 
 
 @implementer(IObserver)

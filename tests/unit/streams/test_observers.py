@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -88,6 +89,46 @@ async def test_a_follower_works_in_order(threads: Threads) -> None:
         follower.observe(CONTENT[start : start + 50])
     await follower.finish()
     assert seen == CONTENT[:100_000]
+
+
+@pytest_twisted.ensureDeferred
+async def test_works_share_out_what_is_idle(clock: IReactorTime, timed_threads: Threads) -> None:
+    """Two works have a thread each if nobody else wants one; else one thread does both, in their order."""
+    at_once, busy, free = threading.Barrier(2), threading.Event(), threading.Event()
+    seen: list[tuple[str, int, str]] = []
+
+    def work(name: str, chunks: list[bytes]) -> None:
+        if not busy.is_set():
+            at_once.wait(10)
+        seen.append((name, sum(map(len, chunks)), threading.current_thread().name))
+
+    follower = Follower(timed_threads, partial(work, "a"), partial(work, "b"), hop=1)
+    follower.observe(b"xy")
+    await until(clock, lambda: timed_threads.idle == 2)
+    busy.set()
+    crowd = timed_threads.begin(partial(free.wait, 10))
+    follower.observe(b"z")
+    await follower.finish()
+    free.set()
+    await crowd
+    assert sorted(each[:2] for each in seen[:2]) == [("a", 2), ("b", 2)]
+    assert [each[:2] for each in seen[2:]] == [("a", 1), ("b", 1)]
+    assert [len({thread for *_, thread in part}) for part in (seen[:2], seen[2:])] == [2, 1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_two_works_that_fails(threads: Threads) -> None:
+    """The error comes out when both have ended."""
+    seen: list[bytes] = []
+
+    def fail(chunks: list[bytes]) -> None:
+        raise ZeroDivisionError
+
+    follower = Follower(threads, fail, seen.extend)
+    follower.observe(b"x")
+    with pytest.raises(ZeroDivisionError):
+        await follower.finish()
+    assert seen == [b"x"]
 
 
 @pytest_twisted.ensureDeferred
