@@ -9,7 +9,7 @@ from twisted.internet import tcp
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 SMALL_READ: Final = 64 * 1024
-LARGE_READ: Final = 256 * 1024
+LARGE_READ: Final = 512 * 1024
 
 Ending = Any  # Twisted's doRead and doWrite answer None, or the reason why the connection is over
 

@@ -20,7 +20,7 @@ from glancetx.streams.sinks import CHUNK_COST
 from glancetx.streams.slowness import Slowness
 
 HOP: Final = 256 * 1024  # bytes worth a thread hop
-BEHIND: Final = 512 * 1024  # bytes that may wait for an observer
+BEHIND: Final = 1024 * 1024  # bytes that may wait for an observer
 LARGE: Final = 64 * 1024  # bytes of a chunk whose digest takes longer than copying it beside others
 SMALL: Final = 64 * 1024  # bytes whose digest takes hardly longer than a hop
 

@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-PORTION: Final = 256 * 1024
-"""How many bytes are handed over at once, when so many are there: small portions cost 20 to 30 % of an upload."""
+PORTION: Final = 512 * 1024
+"""How many bytes are handed over at once, when so many are there: of 256 KiB an upload costs a tenth more."""
 
 
 class Wire(Protocol):
