@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import DBAPIError
 
 from glancetx.db.clues import Clue, clues_in, size
-from glancetx.db.dialects import stopped, stops_within
+from glancetx.db.dialects import is_stop, stopped, stops_within
 from glancetx.db.paging import Sort
 from glancetx.db.pieces import Marker, Pieces, bounds
 from glancetx.db.rows import moment
@@ -60,12 +60,12 @@ class Filtered:
         try:
             result = self._connection.execute(query, self._bounds(bound))
         except DBAPIError as error:
-            if stopped(error):
+            if bound is not None and is_stop(error):
                 return None
             raise
         cursor = result.cursor
         found = result.all()
-        return None if stopped(cursor) else found
+        return None if bound is not None and stopped(self._connection, cursor) else found
 
     def ends_within(self, count: int) -> bool:
         """As `Plain.ends_within`."""

@@ -104,7 +104,10 @@ class Plain:
         list `ends_within` it.
         """
         query = self.query(followed=followed, bounded=bound is not None)
-        return () if query is None else query.bounded(self._connection, self.values(bound))
+        if query is None:
+            return ()
+        read = query.all if bound is None else query.bounded
+        return read(self._connection, self.values(bound))
 
     def ends_within(self, count: int) -> bool:
         """Whether no more than *count* images are asked, or the database would have stopped by itself."""

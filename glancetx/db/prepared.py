@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 from sqlalchemy import BindParameter, Connection, Dialect, Select, Update, bindparam
 
-from glancetx.db.dialects import stopped, takes_several
+from glancetx.db.dialects import is_stop, stopped, takes_several
 
 
 @frozen
@@ -44,11 +44,11 @@ class Prepared:
             try:
                 cursor.execute(self.text, self._parameters(values))
             except Exception as error:
-                if stopped(error):
+                if is_stop(error):
                     return None
                 raise
             rows: Sequence[Any] = cursor.fetchall()
-            return None if stopped(cursor) else rows
+            return None if stopped(connection, cursor) else rows
 
     def first(self, connection: Connection, values: Mapping[str, Any]) -> Any:
         """The first of its rows, or None."""

@@ -22,7 +22,7 @@ from glancetx.db.dialects.expressions import (
     unindexed,
 )
 from glancetx.db.dialects.pools import Fault, Pool, Pools
-from glancetx.db.dialects.statements import as_kept, lock_schema, reads_what_it_locked, stopped, takes_several
+from glancetx.db.dialects.statements import as_kept, is_stop, lock_schema, reads_what_it_locked, stopped, takes_several
 
 __all__ = [
     "Fault",
@@ -36,6 +36,7 @@ __all__ = [
     "exactly",
     "few_json_rows",
     "folds_letters",
+    "is_stop",
     "json_row",
     "json_rows",
     "likes_one_column",

@@ -55,15 +55,17 @@ def takes_several(dialect: Dialect) -> bool:
     return dialect.name == "mysql"
 
 
-STOPPED: Final = 1028
-"""What MariaDB says if it has to stop while it sorts; else it warns."""
+STOPPED: Final = (1028, 1931)
+"""What MariaDB says if it has looked at as many rows as it was allowed to: an error while it sorts, else a warning."""
 
 
-def stopped(told: Any) -> bool:
-    """Whether a query did not go on, having looked at as many rows as it was allowed to (`counts_what_it_reads`).
+def stopped(connection: Connection, cursor: Any) -> bool:
+    """Whether the last query, which was *cursor*'s, did not go on (`counts_what_it_reads`)."""
+    if not getattr(cursor, "warning_count", 0):
+        return False
+    return any(code in STOPPED for _, code, _ in connection.exec_driver_sql("SHOW WARNINGS"))
 
-    *told* is its cursor, or the error that it ended in.
-    """
-    if isinstance(told, Exception):
-        return getattr(told, "orig", told).args[:1] == (STOPPED,)
-    return bool(getattr(told, "warning_count", 0))
+
+def is_stop(error: Exception) -> bool:
+    """Whether it is the same that *error* tells."""
+    return getattr(error, "orig", error).args[:1] == STOPPED[:1]

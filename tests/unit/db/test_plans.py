@@ -260,5 +260,16 @@ async def test_bounded(engine: Engine) -> None:
     await engine.read(check)
 
 
+@pytest_twisted.ensureDeferred
+async def test_other_warnings(engine: Engine) -> None:
+    """Not every warning tells that a query has stopped."""
+
+    def check(connection: Connection) -> None:
+        divided = "NULL" if connection.dialect.name == "postgresql" else "1 / 0"
+        assert Prepared(f"SELECT {divided}", {}, None).bounded(connection, {}) in (((None,),), [(None,)])
+
+    await engine.read(check)
+
+
 def ids(connection: Connection, sight: Sight, query: ImageQuery) -> list[str]:
     return [image.id for image in read_images(connection, lambda few: read_page(connection, sight, query, few=few))]
