@@ -331,7 +331,7 @@ SHARING = [
     Ask("PUT", f"{item(30)}/tags/one", caller=OWNER),
     Ask("PUT", f"{item(30)}/tags/one", caller=OWNER),
     Ask("PUT", f"{item(30)}/tags/two%20words", caller=OWNER),
-    Ask("PUT", f"{item(30)}/tags/{'x' * 256}", caller=OWNER, differs={"message": "another place in the list"}),
+    Ask("PUT", f"{item(30)}/tags/{'x' * 256}", caller=OWNER),
     Ask("PUT", f"{item(30)}/tags/one", caller=OWNER, body=b"{}"),
     Ask("PUT", f"{item(30)}/tags/one", caller=STRANGER),
     Ask("PUT", f"{item(30)}/tags/one", caller=FRIEND),
