@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db import own_schema, schema
@@ -81,7 +81,8 @@ def prepared(server: DatabaseServer, database: str) -> DatabaseSettings:
 
 def wipe(connection: Connection) -> None:
     """Remove all rows but those that tell the version."""
-    for tables in (own_schema.metadata, schema.metadata):
-        for table in reversed(tables.sorted_tables):
-            if table is not schema.alembic_version:
-                connection.execute(table.delete())
+    tables = [table for made in (own_schema, schema) for table in reversed(made.metadata.sorted_tables)]
+    asked = ", ".join(f"EXISTS (SELECT 1 FROM {table.name})" for table in tables)  # most have none
+    for table, filled in zip(tables, connection.execute(text(f"SELECT {asked}")).one(), strict=True):
+        if filled and table is not schema.alembic_version:
+            connection.execute(table.delete())
