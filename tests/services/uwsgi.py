@@ -20,6 +20,15 @@ UWSGI = "import sys; from pyuwsgi import run; sys.exit(run())"
 
 LOADED = {
     "glance": ("pyuwsgi", "glance.api.v2.router", "glance.cmd.manage", "glance.housekeeping"),
+    "glance_store": (
+        "boto3",
+        "glance_store._drivers.filesystem",
+        "glance_store._drivers.http",
+        "glance_store._drivers.s3",
+        "glance_store._drivers.swift",
+        "glance_store._drivers.vmware_datastore",
+        "glance_store.multi_backend",
+    ),
     "keystone": ("pyuwsgi", "keystone.cmd.manage", "keystone.server.flask.application"),
 }
 """What programs of a service use. Two services in one process would have their options in one."""

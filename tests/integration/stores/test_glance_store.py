@@ -6,14 +6,14 @@ import hashlib
 import os
 import textwrap
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import define, field
-from twisted.internet.utils import getProcessOutputAndValue
+from twisted.internet.threads import deferToThread
 
 from glancetx.config.loading import load_settings
 from glancetx.config.settings import FilesystemSettings
@@ -34,6 +34,7 @@ from tests.services import vcsim
 from tests.services.ceph import USER, Ceph
 from tests.services.keystone import PASSWORD, RealKeystone
 from tests.services.objects import S3Server
+from tests.services.uwsgi import nursery
 from tests.services.vcsim import Vcenter
 
 SCRIPT = Path(__file__).with_name("other_side.py")
@@ -63,10 +64,7 @@ class Pair:
 
     async def ask(self, *arguments: str) -> str:
         """What glance_store answers."""
-        command = [str(SCRIPT), str(self.config), *arguments]
-        out, err, code = await getProcessOutputAndValue(str(self.python), command, env=environment())
-        assert code == 0, err.decode()[-3000:]
-        return str(out.decode().split(" ", 1)[1].strip())
+        return await ask_glance_store(self.python, environment(), str(self.config), *arguments)
 
     async def add(self, image_id: str, content: bytes, size: int | None = None) -> str:
         path = self.folder / "in"
@@ -81,6 +79,14 @@ class Pair:
 def environment() -> dict[str, str]:
     """Ours, but for authorities that the requests library would trust instead of those which it is given."""
     return {name: value for name, value in os.environ.items() if name not in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")}
+
+
+async def ask_glance_store(python: Path, environ: Mapping[str, str], *arguments: str) -> str:
+    """What other_side.py answers."""
+    loaded = nursery(python.parents[1], "glance_store")
+    done: Any = await deferToThread(loaded.run, SCRIPT.read_text(), [str(SCRIPT), *arguments], environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return str(done.stdout.split(" ", 1)[1].strip())
 
 
 PairMaker = Callable[[], Awaitable[Pair]]

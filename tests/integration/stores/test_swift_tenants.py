@@ -16,7 +16,6 @@ import pytest
 import pytest_twisted
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.utils import getProcessOutputAndValue
 
 from glancetx.config.loading import load_settings
 from glancetx.config.store_settings import MIB, SwiftAccount, SwiftSettings
@@ -27,7 +26,7 @@ from glancetx.stores.swift_tenants import SwiftTenantStore
 from glancetx.testing.fakes import ScriptedSource, until
 from glancetx.testing.stores import CONTENT, StoreTests, keep, new_attempt, new_id, read, the_reactor
 from tests.functional.conftest import start as start
-from tests.integration.stores.test_glance_store import SCRIPT, environment, glance_python
+from tests.integration.stores.test_glance_store import ask_glance_store, environment, glance_python
 from tests.integration.stores.test_swift import Made, settings_for
 from tests.running import DATA, JSON, Api, Reply, Started
 from tests.services.faults import Fault, Faults
@@ -287,11 +286,8 @@ class TheirSide:
             "project_id": cloud.project(user),
             "service_catalog": catalog,
         }
-        command = [str(SCRIPT), str(self.config), *arguments]
         env = environment() | {"CALLER": json.dumps(caller)}
-        out, err, code = await getProcessOutputAndValue(str(python), command, env=env)
-        assert code == 0, err.decode()[-3000:]
-        return str(out.decode().split(" ", 1)[1].strip())
+        return await ask_glance_store(python, env, str(self.config), *arguments)
 
 
 def store_text(cloud: Cloud, container: str) -> str:
