@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -30,8 +29,8 @@ from glancetx.testing.keystone import FakeKeystone
 from glancetx.testing.keystone import project as fake_project
 from tests.running import DATA, JSON, Daemon
 from tests.services.keystone import DOMAIN, PASSWORD, REGION, RealKeystone, find_venv
+from tests.typist import typist
 
-BIN = Path(sys.executable).parent
 RULE = {"service": "image", "method": "GET", "path": "/v2/images"}
 IMAGES = "/v2/images"
 
@@ -266,16 +265,7 @@ class Cloud:
             "OS_IDENTITY_API_VERSION": "3",
         }
         settings = {"HOME": str(self.folder), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        return subprocess.run(
-            [str(BIN / program), *arguments],
-            env=settings | (environ or login),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=300,
-            check=False,
-        )
+        return typist().type([program, *arguments], self.folder, settings | (environ or login), os.devnull)
 
     def openstack(self, user: str, *arguments: str, **environ: str) -> str:
         """What an ``openstack`` command prints; it has to succeed."""
