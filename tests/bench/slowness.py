@@ -70,6 +70,7 @@ def _meanwhile(arena: Arena, shown: Server, crowded: Server, *crowds: Crowd) -> 
         before = _show(url, shown, seconds)
         memory = proportional_memory(crowded.process.pid)
         clients = [stack.enter_context(load.slow_clients(crowd)) for crowd in crowds]
+        time.sleep(seconds)  # what is new costs more: uploads are looked at for their format
         costs = running_seconds(service), running_seconds(crowded.process.pid)
         time.sleep(seconds)
         beside, cost = (
@@ -175,5 +176,5 @@ def _sending(arena: Arena, server: Server, count: int) -> Crowd:
         paths=tuple(f"/v2/images/{identifier}/file" for identifier in images.seed(server, count, "queued")),
         count=count,
         rate=_RATE,
-        length=int(_RATE * (2 * arena.options.seconds + 2)),
+        length=int(_RATE * (3 * arena.options.seconds + 4)),
     )
