@@ -18,7 +18,7 @@ from typing import Any
 import pytest_twisted
 from attrs import define, field
 from sqlalchemy import Connection, event, func, insert, select
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from glancetx.app import ImageService
 from glancetx.config.settings import (
@@ -196,7 +196,11 @@ async def day(tmp_path: Path) -> AsyncIterator[Day]:
     for room in made.rooms:
         event.listen(room.pool.engine, "before_cursor_execute", lambda *seen: made.statements.append(seen[2]))
     yield made
-    await service.stopService()
+    stopping = service.stopService()
+    while not stopping.called:  # the last writes may wait for others, in the Clock's time
+        made.pass_minute()
+        await deferLater(reactor, 0)
+    await stopping
     for room in made.rooms:
         room.threads._close()
 
