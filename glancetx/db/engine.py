@@ -161,10 +161,6 @@ class Engine:
         """
         return await self._perform(self._readers, _calls(function, args, kwargs), Trials(twice=True))
 
-    async def pause(self, seconds: float) -> None:
-        """Let others come meanwhile."""
-        await deferLater(self._reactor, seconds)
-
     async def _perform(self, room: _Room, call: Callable[[], Call[T]], trials: Trials) -> T:
         while self._running:
             try:

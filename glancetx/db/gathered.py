@@ -2,7 +2,7 @@
 
 While one statement runs for a group of callers, those who come wait; the next statement is for all of them. So a
 statement begins after all have come whom it answers, and what each is told is as fresh as if he had asked alone. Who
-comes when nothing runs does not wait for others, but for a millisecond, if there were many just before.
+comes when nothing runs does not wait for others.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ G = TypeVar("G", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-WINDOW: Final = 0.001
-"""Seconds that the first of many waits for others: about what a statement takes."""
 MOST: Final = 32
 """Callers that one statement answers."""
 
@@ -47,7 +45,6 @@ class Gathered(Generic[G, K, V]):
     def __init__(self, engine: Engine, load: Callable[[Connection, G, Sequence[K]], Mapping[K, V]]) -> None:
         self._engine, self._load = engine, load
         self._lines: dict[G, Line[K, V]] = {}
-        self._usual = 1  # callers of the last statement
 
     async def ask(self, group: G, key: K) -> V | None:
         """The value of *key*; None if there is none. Raises what *load* raises, for this key.
@@ -69,8 +66,6 @@ class Gathered(Generic[G, K, V]):
         """Until nobody waits."""
         try:
             while line:
-                if 2 * len(line) < self._usual:
-                    await self._engine.pause(WINDOW)
                 await self._serve_some(group, line)
         finally:
             del self._lines[group]
@@ -87,7 +82,6 @@ class Gathered(Generic[G, K, V]):
             else:  # nobody, if it did not get as far
                 _fail(callers or _leave(line), error)
         else:
-            self._usual = len(callers)
             for caller in callers:
                 _tell(caller, found.get(caller.key))
 

@@ -9,8 +9,7 @@ import pytest
 import pytest_twisted
 from attrs import define, field
 from sqlalchemy import Connection, event
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from glancetx.db.engine import Engine
 from glancetx.db.gathered import MOST, Gathered
@@ -64,26 +63,6 @@ async def test_together(engine: Engine) -> None:
     assert await first == 1
     assert [await other for other in others] == [2, 1, None, 2]
     assert shop.asked == [("a",), ("bb", "a", "none")]
-
-
-@pytest_twisted.ensureDeferred
-async def test_window(engine: Engine) -> None:
-    """Where many were answered together just before, the first to come again waits for others, but not for long."""
-    from twisted.internet import reactor
-
-    shop = Shop()
-    gathered = Gathered(engine, shop.load)
-    (first,) = ask(gathered, "a")
-    await shop.begun
-    many = ask(gathered, "b", "c", "d")
-    shop.open.set()
-    await gatherResults([first, *many])
-    (one,) = ask(gathered, "e")
-    await deferLater(reactor, 0)
-    (other,) = ask(gathered, "ff")
-    assert [await one, await other] == [1, 2]
-    assert shop.asked[2:] == [("e", "ff")]
-    assert await gathered.ask("g", "h") == 1
 
 
 @pytest_twisted.ensureDeferred
