@@ -27,38 +27,45 @@ SMALL: Final = 64 * 1024  # bytes whose digest takes hardly longer than a hop
 Work = Callable[[list[bytes]], None]
 
 
+class _Lane:
+    """What one *work* has not seen yet, and whether it is at work."""
+
+    __slots__ = ("busy", "chunks", "size", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.busy = False
+        self.clear()
+
+    def clear(self) -> None:
+        self.chunks: list[bytes] = []
+        self.size = 0
+
+    def take(self) -> Callable[[], None]:
+        """To do the work on all that has come."""
+        chunks = self.chunks
+        self.clear()
+        return partial(self.work, chunks)
+
+
 @implementer(IObserver)
 class Follower:
     """Calls each *work* with the bytes, in order and some at a time, in a thread of *threads*.
 
-    Works share out the threads that are idle; in a crowd one thread does them all, one after the other, since each hop
-    has its price.
+    As long as threads are idle each work has one and goes on by itself; in a crowd one thread does them all, one after
+    the other, since each hop has its price.
 
     Bytes are gathered until a hop is worth while: *hop* of them. There may be many slow transfers, so what comes of one
     does not wait, if *small* is given: as many bytes, with what waits since before, are worked on where they come, and
     more in a thread. What *work* raises comes out of this or the next `observe`, or of `finish`.
     """
 
-    __slots__ = (
-        "_caught_up",
-        "_chunks",
-        "_error",
-        "_finished",
-        "_hop",
-        "_size",
-        "_slowness",
-        "_small",
-        "_threads",
-        "_under_way",
-        "_works",
-    )
+    __slots__ = ("_caught_up", "_error", "_finished", "_hop", "_lanes", "_slowness", "_small", "_threads")
 
     def __init__(self, threads: Threads, *works: Work, hop: int = HOP, small: int = 0) -> None:
-        self._threads, self._works, self._hop, self._small = threads, works, hop, small
+        self._threads, self._hop, self._small = threads, hop, small
+        self._lanes = [_Lane(work) for work in works]
         self._slowness = Slowness(threads.seconds) if small else None
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._under_way = 0  # calls of the present step
         self._caught_up: Deferred[None] | None = None
         self._finished: Deferred[None] | None = None
         self._error: BaseException | None = None
@@ -66,14 +73,15 @@ class Follower:
     def observe(self, chunk: bytes) -> Deferred[None] | None:
         if self._error is not None:
             raise self._error
-        self._chunks.append(chunk)
-        self._size += len(chunk) + CHUNK_COST
+        for lane in self._lanes:
+            lane.chunks.append(chunk)
+            lane.size += len(chunk) + CHUNK_COST
         slow = self._slowness is not None and self._slowness.seen(len(chunk))
-        if not self._under_way and slow and self._size <= self._small:
-            chunks, self._chunks, self._size = self._chunks, [], 0
-            _do(self._works, chunks)
-        elif not self._under_way and (slow or self._size >= self._hop):
-            self._take_step()
+        if slow and self._size <= self._small and not self._busy:
+            for lane in self._lanes:
+                lane.take()()
+        else:
+            self._go_on(1 if slow else self._hop)
         if self._size < BEHIND or self._caught_up is not None:
             return None
         self._caught_up = Deferred()
@@ -81,49 +89,55 @@ class Follower:
 
     async def finish(self) -> None:
         self._finished = Deferred()
-        if not self._under_way:
-            self._go_on()
+        self._go_on(1)
         await self._finished
         if self._error is not None:
             raise self._error
 
-    def _take_step(self) -> None:
-        chunks, self._chunks, self._size = self._chunks, [], 0
-        count = self._under_way = max(1, min(self._threads.idle, len(self._works)))
-        for number in range(count):
-            self._threads.begin(partial(_do, self._works[number::count], chunks)).addBoth(self._ended)
-        if self._caught_up is not None:
+    @property
+    def _busy(self) -> bool:
+        return any(lane.busy for lane in self._lanes)
+
+    @property
+    def _size(self) -> int:
+        """How much waits for the slowest."""
+        return max(lane.size for lane in self._lanes)
+
+    def _go_on(self, worth: int) -> None:
+        """Take steps of at least *worth* bytes, as far as there are threads."""
+        if not self._busy or self._threads.idle:  # else who is done waits for the others, to share their thread
+            ready = [lane for lane in self._lanes if not lane.busy and lane.size >= worth]
+            count = max(1, min(self._threads.idle, len(ready)))
+            for number in range(min(count, len(ready))):
+                self._begin(ready[number::count])
+        if self._caught_up is not None and (self._error is not None or self._size < BEHIND):
             caught_up, self._caught_up = self._caught_up, None
-            caught_up.callback(None)
-
-    def _ended(self, result: object) -> None:
-        self._under_way -= 1
-        if isinstance(result, Failure) and self._error is None:
-            self._error = result.value
-        if self._under_way:
-            return
-        if self._error is None:
-            self._go_on()
-        else:
-            self._fail(self._error)
-
-    def _go_on(self) -> None:
-        if self._size >= self._hop or (self._chunks and self._finished is not None):
-            self._take_step()
-        elif self._finished is not None:
+            if self._error is None:
+                caught_up.callback(None)
+            else:
+                caught_up.errback(self._error)
+        if self._finished is not None and not (self._busy or self._finished.called):
             self._finished.callback(None)
 
-    def _fail(self, error: BaseException) -> None:
-        self._chunks, self._size = [], 0
-        if self._caught_up is not None:
-            self._caught_up.errback(error)
-        if self._finished is not None:
-            self._finished.callback(None)
+    def _begin(self, lanes: Sequence[_Lane]) -> None:
+        for lane in lanes:
+            lane.busy = True
+        self._threads.begin(partial(_do, [lane.take() for lane in lanes])).addBoth(self._ended, lanes)
+
+    def _ended(self, result: object, lanes: Sequence[_Lane]) -> None:
+        for lane in lanes:
+            lane.busy = False
+        if isinstance(result, Failure):
+            self._error = self._error or result.value
+        if self._error is not None:
+            for lane in self._lanes:
+                lane.clear()
+        self._go_on(self._hop if self._finished is None else 1)
 
 
-def _do(works: Sequence[Work], chunks: list[bytes]) -> None:
-    for work in works:
-        work(chunks)
+def _do(steps: Sequence[Callable[[], None]]) -> None:
+    for step in steps:
+        step()
 
 
 class _Hash:

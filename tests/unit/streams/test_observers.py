@@ -117,6 +117,25 @@ async def test_works_share_out_what_is_idle(clock: IReactorTime, timed_threads: 
 
 
 @pytest_twisted.ensureDeferred
+async def test_no_work_waits_for_another(clock: IReactorTime, threads: Threads) -> None:
+    """While threads are idle a work goes on, however far another one has fallen behind."""
+    free = threading.Event()
+    seen: list[bytes] = []
+
+    def linger(chunks: list[bytes]) -> None:
+        assert free.wait(10)
+
+    follower = Follower(threads, linger, seen.extend, hop=1)
+    for chunk in (b"x", b"y", b"z"):
+        follower.observe(chunk)
+        await until(clock, partial(seen.__contains__, chunk))
+    assert not free.is_set()
+    free.set()
+    await follower.finish()
+    assert seen == [b"x", b"y", b"z"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_one_of_two_works_that_fails(threads: Threads) -> None:
     """The error comes out when both have ended."""
     seen: list[bytes] = []
