@@ -125,7 +125,7 @@ def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
         print("| store | at once | raw client, MiB/s | glancetx, MiB/s | ratio | CPU s/GiB |")
         print("|---|---|---|---|---|---|")
         for kind in kinds or KINDS:
-            for count in (1, int(most)):
+            for count in sorted({1, int(most)}):
                 measure(kind, folder / f"{kind}{count}", certificate, content, count)
 
 

@@ -150,7 +150,7 @@ def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
             for kind, text in found.items():
                 config = folder / f"{kind}.conf"
                 config.write_text(text)
-                for count in (1, int(most)):
+                for count in sorted({1, int(most)}):
                     measure(kind, config, source, int(mib) * MIB, count)
 
 
