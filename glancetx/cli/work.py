@@ -38,17 +38,17 @@ WORKS: Final = (
 )
 LACKING: Final = {"updater": "driver = messagingv2 in [oslo_messaging_notifications], and kept_events"}
 REFRESH: Final = 0.5
+HELP: Final = f"""Have a background service do all it has to do now.
+
+SERVICE is one of: {", ".join(WORKS)}. Nothing goes wrong if it does the same by itself at the same time.
+"""
 
 
-@click.command()
+@click.command(help=HELP)
 @click.argument("work", metavar="SERVICE", type=click.Choice(WORKS))
 @click.pass_context
 def run(context: click.Context, work: str) -> None:
-    """Have a background service do all it has to do now.
-
-    SERVICE is one of: auditor, cleaner, completer, mender, placer, prefetcher, pruner, reaper, replicator, scrubber,
-    surveyor, unstager, updater. Nothing goes wrong if it does the same by itself at the same time.
-    """
+    """Run one of `WORKS` once."""
 
     async def once(service: ImageService) -> None:
         if work not in service.background.works:

@@ -155,7 +155,7 @@ class Threads:
         Many hops cost more than what is done, and each that ends takes the interpreter from the reactor thread.
         """
         self._check()
-        job = _Job(lambda: function(*args, **kwargs))
+        job = _Job(partial(function, *args, **kwargs))
         self._gathered.append(job)
         if len(self._gathered) >= TOGETHER:
             self._hand_over()

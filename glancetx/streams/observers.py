@@ -107,8 +107,8 @@ class Follower:
         """Take steps of at least *worth* bytes, as far as there are threads."""
         if not self._busy or self._threads.idle:  # else who is done waits for the others, to share their thread
             ready = [lane for lane in self._lanes if not lane.busy and lane.size >= worth]
-            count = max(1, min(self._threads.idle, len(ready)))
-            for number in range(min(count, len(ready))):
+            count = min(max(1, self._threads.idle), len(ready))
+            for number in range(count):
                 self._begin(ready[number::count])
         if self._caught_up is not None and (self._error is not None or self._size < BEHIND):
             caught_up, self._caught_up = self._caught_up, None

@@ -53,6 +53,11 @@ def store_of(
     return S3Store(settings, client or HttpClient(reactor), retries, hashing, multiple=False), hashing
 
 
+async def stop(*opened: S3Store | Threads) -> None:
+    for each in opened:
+        await each.stop()
+
+
 async def names(store: S3Store) -> list[str]:
     """All objects of the store's bucket, and all uploads that have not ended."""
     api = store._api
@@ -113,10 +118,7 @@ class S3Tests(StoreTests):
             await keep(late, bytes(size), image_id)
         assert await read(other, other.url_prefix + image_id) == b"newer"
         assert [name for name in await names(other) if name.startswith(image_id)] == [image_id]
-        for store in (late, other):
-            await store.stop()
-        for threads in (hashing, more_hashing):
-            await threads.stop()
+        await stop(late, other, hashing, more_hashing)
 
     @pytest_twisted.ensureDeferred
     async def test_a_late_removal_removes_nothing(self) -> None:
@@ -134,10 +136,7 @@ class S3Tests(StoreTests):
         client.meanwhile, client.looking = meanwhile, True
         await late.discard(image_id, attempt)
         assert await read(other, stored.url) == b"newer"
-        for store in (late, other):
-            await store.stop()
-        for threads in (hashing, more_hashing):
-            await threads.stop()
+        await stop(late, other, hashing, more_hashing)
 
     @pytest_twisted.ensureDeferred
     async def test_lists_uploads_that_have_not_ended(self) -> None:

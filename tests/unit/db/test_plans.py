@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest_twisted
 from attrs import evolve, frozen
-from sqlalchemy import Connection, literal, select, text
+from sqlalchemy import Connection, Select, literal, select, text
 
 from glancetx.db.clues import FEW
 from glancetx.db.engine import Engine
@@ -50,6 +50,13 @@ class Access:
 
 
 PRIMARY: Final = frozenset({"sqlite_autoindex_images_1", "PRIMARY", "images_pkey"})
+
+
+def add_tags(connection: Connection, rows: Select[Any]) -> None:
+    """*rows* are ids of images, tags, times of birth, and whether they are deleted."""
+    tags = image_tags.c
+    columns = [tags.image_id, tags.value, tags.created_at, tags.deleted]
+    connection.execute(image_tags.insert().from_select(columns, rows))
 
 
 def explain(connection: Connection, query: Prepared, values: Mapping[str, Any]) -> list[Access]:
@@ -206,12 +213,9 @@ async def test_twice(engine: Engine) -> None:
 
     def tag(connection: Connection) -> None:
         fill(connection, MANY)
-        tags = image_tags.c
         for _ in range(2):
             rows = select(images.c.id, literal("all"), images.c.created_at, images.c.deleted)
-            connection.execute(
-                image_tags.insert().from_select([tags.image_id, tags.value, tags.created_at, tags.deleted], rows)
-            )
+            add_tags(connection, rows)
 
     await engine.interact(tag)
     await engine.read(check)
@@ -249,12 +253,9 @@ async def test_bounded(engine: Engine) -> None:
 
     def tag(connection: Connection) -> None:
         fill(connection, 6 * MANY)
-        tags = image_tags.c
         rows = select(images.c.id, literal("old"), images.c.created_at, images.c.deleted).where(~images.c.deleted)
         oldest = rows.order_by(images.c.created_at).limit(FEW + 10)
-        connection.execute(
-            image_tags.insert().from_select([tags.image_id, tags.value, tags.created_at, tags.deleted], oldest)
-        )
+        add_tags(connection, oldest)
 
     await engine.interact(tag)
     await engine.read(check)
