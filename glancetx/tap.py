@@ -22,6 +22,7 @@ from glancetx.config.loading import load_settings
 from glancetx.config.settings import Settings
 from glancetx.domain.errors import ConfigurationError
 from glancetx.listen import Address, Certificates, Listener, Ports, Serving, adopted, parse
+from glancetx.runtime.loop import take_short_turns
 from glancetx.runtime.memory import loading, settle
 from glancetx.runtime.safe_files import make_folder
 from glancetx.runtime.signals import Hangup, Termination
@@ -144,6 +145,7 @@ def serving(
     from glancetx.web.access_log import access_log
     from glancetx.web.site import ImageSite
 
+    take_short_turns(reactor)
     image_service = ImageService(settings, reactor)
     log = access_log(reactor) if settings.access_log else None
     site = ImageSite(image_service.resource(), settings.http, reactor, log)

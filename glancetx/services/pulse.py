@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from glancetx.runtime.metrics import Metrics
 
-INTERVAL: Final = 0.25
+INTERVAL: Final = 0.1
 
 
 class Pulse(Service):
-    """Four times a second, tells how much later than it should it was called."""
+    """Ten times a second, tells how much later than it should it was called."""
 
     def __init__(self, reactor: IReactorTime, metrics: Metrics) -> None:
         self._reactor, self._metrics = reactor, metrics

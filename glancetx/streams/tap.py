@@ -26,14 +26,14 @@ class Tap:
         self._consumer: IConsumer | None = None
         self._done: Deferred[None] | None = None
         self._finishing: Deferred[None] | None = None
-        self._source_active = False
+        self._started = self._source_active = False
         self._held = 0  # observers that have fallen behind
         self._asked = self._paused = False  # the consumer wants a pause; the source was told to pause
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         done = self._done = Deferred(self._cancelled)
         self._consumer = consumer
-        self._source_active = True
+        self._started = self._source_active = True
         self._source.startProducing(self).addCallbacks(self._source_ended, self._source_failed)
         return done
 
@@ -46,9 +46,8 @@ class Tap:
         self._adjust()
 
     def stopProducing(self) -> None:
-        started = self._consumer is not None
-        self._done = None
-        if self._source_active or not started:
+        self._forget()
+        if self._source_active or not self._started:
             self._source_active = False
             self._source.stopProducing()
         if self._finishing is not None:
@@ -68,7 +67,8 @@ class Tap:
                 return
             if behind is not None:
                 self._hold(behind)
-        self._consumer.write(data)
+        if self._consumer is not None:  # no observer has failed
+            self._consumer.write(data)
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
         """Nothing: the source is known already."""
@@ -110,17 +110,22 @@ class Tap:
 
     def _succeed(self, _: object) -> None:
         self._finishing = None
-        done, self._done = self._done, None
+        done = self._forget()
         if done is not None:
             done.callback(None)
 
     def _fail(self, error: BaseException | None) -> None:
         """The first error is the one that is told; the source, if it is active, stops."""
         self._finishing = None
-        done, self._done = self._done, None
+        done = self._forget()
         if done is None:
             return
         if self._source_active:
             self._source_active = False
             self._source.stopProducing()
         done.errback(error)
+
+    def _forget(self) -> Deferred[None] | None:
+        """Nobody is told any more but who is returned. The consumer holds us, so we let go of it."""
+        done, self._done, self._consumer = self._done, None, None
+        return done

@@ -115,6 +115,7 @@ class ImageChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._timer.cancel()
+        self._timer = None  # it holds us: a circle would be left for the garbage collector
         super().connectionLost(reason)
 
     # What the client sends.

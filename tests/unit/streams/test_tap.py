@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,6 +13,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from glancetx.streams import IObserver, Tap
+from glancetx.streams.sinks import Intake
 from glancetx.testing.fakes import Recorder, ScriptedSource
 
 
@@ -198,3 +202,18 @@ async def test_cancelling_stops_the_source() -> None:
     with pytest.raises(CancelledError):
         await done
     assert source.stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_has_ended_is_no_circle() -> None:
+    """Who took the bytes is not left for the garbage collector, which stops everything while it looks."""
+    gc.disable()
+    try:
+        tap = Tap(ScriptedSource(b"a"), Witness())
+        async with Intake(tap) as intake:
+            assert await intake.take() == [b"a"]
+        left = weakref.ref(intake)
+        del intake
+        assert left() is None
+    finally:
+        gc.enable()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -139,6 +142,22 @@ def test_headers_do_not_wait_for_a_body_that_does_not_come() -> None:
     bare.write(b"hello")
     bare.finish()
     assert rig.said.endswith(b"\r\n\r\n")
+
+
+def test_a_lost_connection_is_no_circle() -> None:
+    """Nothing of it is left for the garbage collector, which stops everything while it looks."""
+    gc.disable()
+    try:
+        rig = Rig()
+        rig.send("GET / HTTP/1.1")
+        rig.channel.connectionLost(Failure(ConnectionDone()))
+        rig.transport.producer = None
+        rig.logged.clear()
+        left = weakref.ref(rig.channel)
+        del rig.channel
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 def test_request_and_log() -> None:
