@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import uuid
@@ -17,11 +18,13 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, u
 from glancetx.db.engine import Engine
 from glancetx.db.own_schema import claims, leases, processes
 from glancetx.db.reading import hold
+from glancetx.db.schema import image_locations
 from glancetx.db.usage import reserve
 from glancetx.domain.claim import DISCARD, IMPORT, REPAIR, UPLOAD, Claim
 from glancetx.domain.errors import Conflict
 from glancetx.domain.image import utc_now
 from glancetx.domain.limits import Limits
+from glancetx.domain.status import DELETED
 
 LEASE = 18.0
 """Seconds a process is taken to live after it last said so: with the reaper's interval, others go on within 30."""
@@ -145,6 +148,13 @@ class Claims:
         """Note claims for whoever comes; those that are noted stay as they are."""
         await self._engine.ensure(add_leftovers, leftovers)
 
+    async def leave_late(self, claim: Claim) -> bool:
+        """Note that data of *claim*, an upload's that is not ours any more, is to be discarded, unless it was published.
+
+        False: somebody is just putting it right, and may have looked before the data came; ask again.
+        """
+        return await self._engine.ensure(_leave_late, claim)
+
     async def existing(self, claim_ids: Sequence[str]) -> set[str]:
         """Those of these claims that are there, whosesoever they are."""
         return await self._engine.read(_existing, claim_ids)
@@ -209,6 +219,17 @@ def add_leftovers(connection: Connection, leftovers: Sequence[Claim]) -> None:
     for each in leftovers:
         if each.id not in known:
             add_claim(connection, each)
+
+
+def _leave_late(connection: Connection, claim: Claim) -> bool:
+    row = connection.execute(select(claims.c.process).where(claims.c.id == claim.id)).first()
+    if row is not None:
+        return bool(row.process == NOBODY)  # who adopts it looks for data after that
+    places = image_locations
+    kept = select(places.c.meta_data).where(places.c.image_id == claim.image_id, places.c.status != DELETED)
+    if not any(json.loads(text or "{}").get("store", claim.store) == claim.store for (text,) in connection.execute(kept)):
+        add_leftovers(connection, [evolve(claim, kind=DISCARD, process=NOBODY, reserved=0, turn=None)])
+    return True
 
 
 def drop_claim(connection: Connection, claim: Claim) -> bool:

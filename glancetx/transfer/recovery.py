@@ -50,6 +50,7 @@ class Recovery:
         self._staging = staging
         self._events = events
         self._resume, self._resume_location, self._finish_scrub = resume, resume_location, finish_scrub
+        self._late: dict[str, Claim] = {}
         self._log = Logger()
 
     def undoing(self, claim: Claim) -> Undoing:
@@ -62,16 +63,22 @@ class Recovery:
     async def give_up(self, claim: Claim) -> bool:
         """Undo an upload, a staging or a repair that ended early; does nothing if it was published after all.
 
-        What cannot be done now is the reaper's, once nobody is `Claims.working_on` the claim. Tells whether the image
+        What cannot be done now is the reaper's, once nobody is `Claims.working_on` the claim. If others have undone an
+        upload while we slept, what has come to the store since is to be discarded as well. Tells whether the image
         is queued again.
         """
-        return await self._take_on(claim) or False
+        queued = await self._take_on(claim)
+        if queued is None and claim.kind == UPLOAD:
+            self._late[claim.id] = claim
+            await self._leave_late()
+        return queued or False
 
     async def settle_all(self, claims: Iterable[Claim]) -> int:
         """Do what each of these orphans asks for, unless somebody else has begun with it; returns how many were done.
 
         One that fails is logged and stays for the next time; it is safe to end anywhere, since the claim goes last.
         """
+        await self._leave_late()
         settled = 0
         for claim in claims:
             try:
@@ -99,6 +106,11 @@ class Recovery:
                 return None
             reach("recovery.adopted")
             return await guarded(self._settle(adopted), certain)
+
+    async def _leave_late(self) -> None:
+        for claim in list(self._late.values()):
+            if await self._claims.leave_late(claim):
+                self._late.pop(claim.id, None)
 
     async def _settle(self, claim: Claim) -> bool:
         settle: Mapping[str, Callable[[Claim], Awaitable[bool | None]]] = {

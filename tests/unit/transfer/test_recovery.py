@@ -263,6 +263,46 @@ async def test_owner_that_comes_back(cluster: Cluster, image: Image) -> None:
 
 
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("held", [False, True])
+async def test_data_that_comes_late(cluster: Cluster, image: Image, held: bool, count: Count) -> None:
+    """What who slept stores after his upload was undone, or while that is being done, is not in the way of the next."""
+    owner, reaper = await cluster.node(), await cluster.node()
+    claim = cluster.claim(owner, UPLOAD, image)
+    with owner.claims.working_on(claim):
+        await cluster.images.begin(image.to("saving"), "queued", claim, UNLIMITED, len(DATA))
+        await cluster.pass_a_lease(reaper)
+        if held:
+            (orphan,) = await reaper.claims.orphans()
+            adopted = await reaper.claims.adopt(orphan)
+            assert adopted is not None
+        else:
+            assert await reaper.sweep() == 1
+        await owner.claims.renew(owner.process)
+        await cluster.store.add(image.id, BytesSource(DATA), claim.id)
+        with pytest.raises(StatusConflict):
+            await cluster.publish(image, claim)
+        assert not await owner.recovery.give_up(claim)
+    if held:
+        assert await cluster.images.requeue(adopted)
+        assert await owner.sweep() == 0
+    sweeping = reaper.sweeping()
+    (await cluster.store.reached()).callback(None)
+    assert await sweeping == 1
+    await cluster.publish(image, await cluster.saving(owner, image))
+    assert await count(table) == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_published_after_all(cluster: Cluster, image: Image, count: Count) -> None:
+    """Who was cancelled when his upload was published leaves its data alone."""
+    owner = await cluster.node()
+    claim = await cluster.saving(owner, image)
+    await cluster.publish(image, claim)
+    assert not await owner.recovery.give_up(claim)
+    assert await count(table) == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_owner_that_slept_while_undoing(cluster: Cluster, image: Image) -> None:
     """Who slept while he undid his upload leaves alone what has come since."""
     owner, reaper = await cluster.node(), await cluster.node()
