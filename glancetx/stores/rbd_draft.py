@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, Final, TypeVar
 
 from glancetx.config.store_settings import MIB, RbdSettings
@@ -90,7 +90,7 @@ class RbdDraft:
         connection.rbd.RBD().rename(self._pool, self._part, self._final)
         reach("store.linked")
         # Of two that rename to the same name at the same time one does nothing, and is not told so.
-        if not _belongs(connection.rbd, self._pool, self._final, self._attempt):
+        if _mark(connection.rbd, self._pool, self._final) != self._attempt:
             raise Conflict("The store holds data of this image already")
         self.close()
         reach("store.published")
@@ -163,15 +163,40 @@ def features(connection: Connection) -> int:
 def discard(connection: Connection, pool_name: str, image_id: str, attempt: str) -> None:
     """Remove what is left of an attempt: its draft, and the image if it is this attempt's.
 
+    That gets the draft's name before it is removed, and its own back if it is another's: one that slept after it had
+    looked may find that of a newer attempt.
+
     :raises DataInUse: if a process holds it open; one that died holds it for half a minute.
     """
-    rbd = connection.rbd
+    rbd, part, draft = connection.rbd, part_name(image_id, attempt), True
     with opened(connection, pool_name) as pool:
-        for name in (image_id, part_name(image_id, attempt)):
-            with contextlib.suppress(rbd.ImageNotFound):
-                if name == image_id and not _belongs(rbd, pool, name, attempt):
-                    continue
-                remove(rbd, pool, name, SNAPSHOT)
+        _return(rbd, pool, part, image_id, (attempt, None))  # one that was killed may have taken it aside
+        with contextlib.suppress(rbd.ImageNotFound):
+            if _mark(rbd, pool, image_id) == attempt:
+                draft = not _take_aside(rbd, pool, image_id, part)
+        with contextlib.suppress(rbd.ImageNotFound):
+            if not _return(rbd, pool, part, image_id, (attempt, None) if draft else (attempt,)):
+                remove(rbd, pool, part, SNAPSHOT)
+
+
+def _take_aside(rbd: Any, pool: Any, name: str, part: str) -> bool:
+    """Give it the draft's name. False: it had both, since a process died while it gave it another; it is removed."""
+    try:
+        rbd.RBD().rename(pool, name, part)
+    except rbd.ImageExists:
+        remove(rbd, pool, name, SNAPSHOT)
+        return False
+    reach("store.aside")
+    return True
+
+
+def _return(rbd: Any, pool: Any, part: str, name: str, marks: Container[str | None]) -> bool:
+    """Give what has the draft's name its own back, unless it has one of these marks; a draft has none yet."""
+    with contextlib.suppress(rbd.ImageNotFound):
+        if _mark(rbd, pool, part) not in marks:
+            rbd.RBD().rename(pool, part, name)
+            return True
+    return False
 
 
 def delete(connection: Connection, pool_name: str, name: str, snapshot: str | None) -> None:
@@ -231,13 +256,13 @@ def _restore_snapshot(rbd: Any, pool: Any, name: str, snapshot: str) -> None:
         image.protect_snap(snapshot)
 
 
-def _belongs(rbd: Any, pool: Any, name: str, attempt: str) -> bool:
-    """:raises rbd.ImageNotFound: if there is no such image."""
+def _mark(rbd: Any, pool: Any, name: str) -> str | None:
+    """Whose image it is, if that is known. :raises rbd.ImageNotFound: if there is no such image."""
     with rbd.Image(pool, name, read_only=True) as image:
         try:
-            return bool(image.metadata_get(MARK) == attempt)
+            return str(image.metadata_get(MARK))
         except KeyError:
-            return False
+            return None
 
 
 @contextlib.contextmanager

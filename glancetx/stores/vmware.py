@@ -20,6 +20,7 @@ from glancetx.outgoing.retries import Retries
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
+from glancetx.stores.removing import just_seen
 from glancetx.stores.uri import DatastorePlace, datastore_place, datastore_url
 from glancetx.stores.vmware_files import MISSING, VmwareFiles, choose
 from glancetx.stores.vmware_listing import VmwareListing, place_of
@@ -176,16 +177,21 @@ class _Upload:
 
         The owner goes before the draft: as long as both are there, the file of the final name is somebody else's.
         """
-        owned, drafted = await self._is_owner(), await self._is_drafted()
+        owned, drafted = await just_seen(self._retries.clock, self._look)
         if owned and not drafted:
             await self._delete(self._final)
+            owned, _ = await just_seen(self._retries.clock, self._look)  # that took a while
         if owned:
             await self._delete(self._owner)
         if not (drafted or self._streaming):
             return
         removed = await self._delete_draft()
-        if owned and not removed:  # it got its final name a moment ago
-            await self._delete(self._final)
+        if owned and not removed and await just_seen(self._retries.clock, self._is_unowned):
+            await self._delete(self._final)  # it got its final name a moment ago
+
+    async def _look(self) -> tuple[bool, bool]:
+        """Whether the owner's file is ours, and whether our draft is there."""
+        return await self._is_owner(), await self._is_drafted()
 
     async def _delete_draft(self) -> bool:
         """Remove the draft; whether it was there. A stream that broke off may become a file only now, or be locked."""
@@ -218,6 +224,10 @@ class _Upload:
 
     async def _is_drafted(self) -> bool:
         return await self._files.size(self._part) is not None
+
+    async def _is_unowned(self) -> bool:
+        """Whether nobody has written who he is since we removed ours: others do so before they give a file its name."""
+        return await self._files.content(self._owner) is None
 
     async def _is_owner(self) -> bool:
         return await self._files.content(self._owner) == self._attempt.encode()

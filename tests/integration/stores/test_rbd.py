@@ -273,6 +273,45 @@ async def test_discards_after_a_crash(ceph: Ceph, kind: str) -> None:
         assert await read(store, (await keep(store, CONTENT, image_id)).url) == CONTENT
 
 
+class Asleep:
+    """Ceph's module for one that sleeps when it is about to give an image another name: *meanwhile* is done."""
+
+    def __init__(self, rbd: Any, meanwhile: Callable[[], None]) -> None:
+        self._rbd, self._meanwhile = rbd, [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rbd, name)
+
+    def RBD(self) -> Any:  # noqa: N802 - Ceph's name
+        if self._meanwhile:
+            self._meanwhile.pop()()
+        return self._rbd.RBD()
+
+
+@pytest_twisted.ensureDeferred
+async def test_asleep_before_removing(ceph: Ceph) -> None:
+    """Who slept between looking and removing leaves alone what has come meanwhile; so who was killed gives it back."""
+    async with opened(ceph) as late:
+        image_id, attempt, newer = new_id(), new_attempt(), new_attempt()
+        crashed("renamed")(ceph, image_id, attempt)
+        with ceph.pool() as pool:
+
+            def meanwhile() -> None:
+                ceph.rbd.RBD().rename(pool, image_id, "older")
+                crashed("renamed")(ceph, image_id, newer)
+
+            connection = await late._cluster.acquire()
+            connection.rbd = Asleep(connection.rbd, meanwhile)
+            late._cluster.release(connection)
+            await late.discard(image_id, attempt)
+            assert sorted(image_names(ceph)) == sorted([image_id, "older"])
+            ceph.rbd.RBD().rename(pool, image_id, part_name(image_id, attempt))
+        await late.discard(image_id, attempt)
+        with image(ceph, image_id, read_only=True) as found:
+            assert found.metadata_get(MARK) == newer
+            assert found.is_protected_snap("snap")
+
+
 @pytest_twisted.ensureDeferred
 async def test_discards_nothing_of_glance(ceph: Ceph) -> None:
     """An image without our mark is another's."""

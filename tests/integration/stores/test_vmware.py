@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import pytest
@@ -11,12 +11,13 @@ import pytest_twisted
 from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from twisted.internet.task import Clock
 
 from glancetx.config.settings import ClientTlsSettings
 from glancetx.config.store_settings import MIB, VmwareDatastore, VmwareSettings
 from glancetx.domain.errors import Conflict, DataNotFound, StoreFull, StoreUnavailable
 from glancetx.interfaces import IStore
-from glancetx.outgoing.client import HttpClient, Patience
+from glancetx.outgoing.client import Answer, HttpClient, Patience
 from glancetx.outgoing.retries import Retries
 from glancetx.outgoing.tls import TlsPolicy
 from glancetx.stores.uri import datastore_place
@@ -174,6 +175,41 @@ async def test_discards_after_a_crash(vcenter: Vcenter) -> None:
     await store.discard(image_id, attempt)  # died when it had its name
     assert vcenter.names(settings.folder) == []
     await store.stop()
+
+
+class Late(HttpClient):
+    """One that slept after it had looked for the first time: *meanwhile* was done."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def request(self, method: str, *args: Any, **more: Any) -> Answer:
+        answer = await super().request(method, *args, **more)
+        if method == "HEAD" and self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return answer
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_removal_removes_nothing(vcenter: Vcenter) -> None:
+    """Who looked before the data of another attempt came, and slept, looks again before he removes it."""
+    reactor: Any = the_reactor()
+    settings, clock, image_id, attempt = settings_for(vcenter), Clock(), new_id(), new_attempt()
+    client = Late(reactor, TlsPolicy(ClientTlsSettings(cafile=settings.cafile)))
+    other, late = store_of(settings), VmwareStore(settings, client, Retries(clock), multiple=False)
+    stored = await keep(other, b"older", image_id, attempt)
+
+    async def meanwhile() -> None:
+        await other.discard(image_id, attempt)
+        await keep(other, b"newer", image_id)
+        clock.advance(60)
+
+    client.meanwhile = meanwhile
+    await late.discard(image_id, attempt)
+    assert await read(other, stored.url) == b"newer"
+    assert vcenter.names(settings.folder) == [image_id, f"{image_id}.owner"]
+    await late.stop()
+    await other.stop()
 
 
 @pytest_twisted.ensureDeferred
