@@ -85,6 +85,8 @@ class IStore(Interface):
         :raises DataNotFound: if nothing is there, so a repeated call is harmless and tells so.
         :raises DataInUse: if the store protects it; nothing is changed then.
         :raises Forbidden: if the store may not delete it; nothing is changed then.
+        :raises RemovalUnknown: if it was begun, and nobody knows whether it was done: it is asked for again later.
+        :raises StoreUnavailable: if it was not begun.
         """
 
     async def discard(image_id: str, attempt: str) -> None:

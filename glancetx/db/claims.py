@@ -149,7 +149,7 @@ class Claims:
         await self._engine.ensure(add_leftovers, leftovers)
 
     async def leave_late(self, claim: Claim) -> bool:
-        """Note that data of *claim*, an upload's that is not ours any more, is to be discarded, unless it was published.
+        """Note that data of *claim*, an upload that is not ours any more, is to be discarded, unless it was published.
 
         False: somebody is just putting it right, and may have looked before the data came; ask again.
         """
@@ -227,7 +227,8 @@ def _leave_late(connection: Connection, claim: Claim) -> bool:
         return bool(row.process == NOBODY)  # who adopts it looks for data after that
     places = image_locations
     kept = select(places.c.meta_data).where(places.c.image_id == claim.image_id, places.c.status != DELETED)
-    if not any(json.loads(text or "{}").get("store", claim.store) == claim.store for (text,) in connection.execute(kept)):
+    metadata = [json.loads(text or "{}") for text in connection.execute(kept).scalars()]
+    if not any(each.get("store", claim.store) == claim.store for each in metadata):
         add_leftovers(connection, [evolve(claim, kind=DISCARD, process=NOBODY, reserved=0, turn=None)])
     return True
 

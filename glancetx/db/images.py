@@ -19,7 +19,7 @@ from glancetx.db.engine import Engine
 from glancetx.db.gathered import Gathered
 from glancetx.db.own_schema import claims
 from glancetx.db.reading import find_image, hold_image, load_images, load_page
-from glancetx.db.schema import images
+from glancetx.db.schema import image_locations, images
 from glancetx.db.shares import ALL, Sight
 from glancetx.db.telling import Tell, nobody
 from glancetx.db.usage import check_begun, check_more, take_turn
@@ -37,7 +37,7 @@ from glancetx.db.writing import (
 from glancetx.domain.claim import STAGE, Claim
 from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import ImageNotFound, StatusConflict
-from glancetx.domain.image import Image, utc_now
+from glancetx.domain.image import Image, Location, utc_now
 from glancetx.domain.limits import UNLIMITED, Limits
 from glancetx.domain.query import ImageQuery
 from glancetx.domain.status import DELETED, IMPORTING, PENDING_DELETE, QUEUED, SAVING, UPLOADING
@@ -183,6 +183,10 @@ class Images:
         """
         return await self._engine.interact(_doom, image, claim)
 
+    async def forget(self, gone: Sequence[Location]) -> None:
+        """The data of these locations is gone, that of others of the image is not."""
+        await self._engine.ensure(_forget, [each.id for each in gone])
+
     async def delete(
         self,
         image: Image,
@@ -291,6 +295,12 @@ def _doom(connection: Connection, image: Image, claim: Claim) -> Image:
         raise StatusConflict(image.id, image.status, current.status if current else None)
     add_claim(connection, claim)
     return current
+
+
+def _forget(connection: Connection, location_ids: Sequence[int | None]) -> None:
+    now = as_kept(connection, utc_now())
+    gone = update(image_locations).where(image_locations.c.id.in_(location_ids), alive(image_locations))
+    connection.execute(gone.values(status=DELETED, deleted=True, deleted_at=now, updated_at=now))
 
 
 def _release_stuck(connection: Connection, before: datetime) -> list[str]:

@@ -336,6 +336,10 @@ class StoreUnavailable(StoreError):
     """The store does not answer; it may later."""
 
 
+class RemovalUnknown(StoreUnavailable):
+    """The store was asked to remove data and has not said what became of that: it is gone, or not, or goes later."""
+
+
 class CacheLost(StoreUnavailable):
     """The cache cannot go on with a file: whoever reads it goes on from a store."""
 

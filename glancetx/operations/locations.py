@@ -23,6 +23,7 @@ from glancetx.domain.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    RemovalUnknown,
     StoreError,
     UnknownStore,
 )
@@ -135,6 +136,10 @@ class Locations:
                 continue
             try:
                 await guarded(stores.for_location(location).delete(location.url), certain)
+            except RemovalUnknown as error:
+                _log.warn("image {image}: a copy is left to the scrubber: {why!r}", image=image.id, why=error)
+                await self._rows.postpone(location)
+                continue
             except (DataNotFound, UnknownStore) as error:
                 _log.warn("image {image}: no data to delete ({why})", image=image.id, why=type(error).__name__)
             except (StoreError, Forbidden):

@@ -20,6 +20,7 @@ from glancetx.domain.errors import (
     Conflict,
     DataNotFound,
     Forbidden,
+    RemovalUnknown,
     SizeMismatch,
     StoreError,
     StoreFull,
@@ -35,7 +36,7 @@ from glancetx.runtime.undo import undone_by
 from glancetx.stores.draft import Draft
 from glancetx.stores.folder_listing import FolderListing
 from glancetx.stores.folders import Folders
-from glancetx.stores.lookups import Lookups
+from glancetx.stores.lookups import Lookups, TooSlow
 from glancetx.stores.open_files import OpenFile, OpenFiles
 from glancetx.stores.uri import file_path, file_url
 from glancetx.streams import FileSource, Intake
@@ -154,8 +155,12 @@ class FilesystemStore:
         await self._delete(Path(item.name))
 
     async def _delete(self, path: Path) -> None:
-        await self._find(path, _delete, path)
-        self._open_files.forget(path)
+        try:
+            await self._find(path, _delete, path)
+        except TooSlow as error:
+            raise RemovalUnknown(str(error)) from error
+        finally:
+            self._open_files.forget(path)
 
     def _discard(self, folder: Path, image_id: str, attempt: str) -> None:
         self._folders.check(folder)
@@ -251,7 +256,10 @@ def _delete(path: Path) -> None:
     except PermissionError as error:
         raise Forbidden("The store may not delete this file") from error
     reach("store.unlinked")
-    sync_folder(path.parent)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise RemovalUnknown(f"The file system failed: {error.strerror}") from error
 
 
 async def _explained(work: Awaitable[T]) -> T:

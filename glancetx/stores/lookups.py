@@ -19,6 +19,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class TooSlow(StoreUnavailable):
+    """The call goes on, and may yet do what it was to do."""
+
+
 class Lookups:
     """Threads of a file store's own. A call that takes too long goes on, and nobody waits for it any more."""
 
@@ -38,13 +42,13 @@ class Lookups:
             self._log.warn("store {store}: its file system does not answer", store=self._settings.identifier)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call it in a thread. :raises StoreUnavailable: when the time is over."""
+        """Call it in a thread. :raises TooSlow: when the time is over."""
         call = SharedCall(self._threads.run(function, *args, **kwargs))
         self._look_around()
         try:
             return await call.result().addTimeout(self._settings.timeout, self._reactor)
         except Expired:
-            raise StoreUnavailable("The file system does not answer") from None
+            raise TooSlow("The file system does not answer") from None
 
     def _look_around(self) -> None:
         used = 100 * self._threads.working / self._threads.size

@@ -18,6 +18,7 @@ from glancetx.stores import rbd_listing
 from glancetx.stores.rbd_cluster import Cluster, Connection
 from glancetx.stores.rbd_draft import PIECE, SNAPSHOT, UNDER_WAY, RbdDraft, Writes, delete, discard, order
 from glancetx.stores.rbd_source import ALL_UNDER_WAY, OpenImage, RbdSource
+from glancetx.stores.removing import removal
 from glancetx.stores.uri import RbdPlace, rbd_place, rbd_prefix, rbd_url
 from glancetx.stores.zeros import is_zero
 from glancetx.streams import Intake
@@ -108,8 +109,10 @@ class RbdStore:
     async def delete(self, url: str) -> None:
         place = rbd_place(url)
         pool = place.pool or self._settings.pool
+        self._cluster.release(await self._cluster.acquire())  # or nothing was asked for
         try:
-            await self._cluster.run_in(self._removals, delete, pool, place.image, place.snapshot)
+            with removal():
+                await self._cluster.run_in(self._removals, delete, pool, place.image, place.snapshot)
         except StoreWriteDenied as error:
             raise Forbidden("The store may not delete this RBD image") from error
 

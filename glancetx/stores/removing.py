@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 
-from glancetx.domain.errors import StoreUnavailable
+from glancetx.domain.errors import RemovalUnknown, StoreUnavailable
 
 T = TypeVar("T")
 
 PROMPT: Final = 2.0
 """Seconds in which nobody else takes this process for dead, and stores something else there."""
 LOOKS: Final = 3
+
+
+@contextmanager
+def removal() -> Iterator[None]:
+    """A block that asks a store which has just answered to remove data: for want of an answer now, that is unknown."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise RemovalUnknown(str(error)) from error
 
 
 async def just_seen(clock: IReactorTime, look: Callable[[], Awaitable[T]]) -> T:

@@ -31,7 +31,7 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
-from glancetx.stores.removing import just_seen
+from glancetx.stores.removing import just_seen, removal
 from glancetx.stores.s3_listing import S3Listing
 from glancetx.stores.s3_requests import S3Api, S3Refusal, document, sha256
 from glancetx.stores.uri import object_place, s3_url
@@ -127,7 +127,8 @@ class S3Store:
         place = object_place(url)
         await self._find(place.container, place.key)
         try:
-            await self._remove(place.container, place.key)
+            with removal():
+                await self._remove(place.container, place.key)
         except StoreWriteDenied as error:
             raise Forbidden("The store may not delete this object") from error
 

@@ -33,7 +33,7 @@ from glancetx.runtime.failpoints import reach
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
-from glancetx.stores.removing import just_seen
+from glancetx.stores.removing import just_seen, removal
 from glancetx.stores.swift_listing import SwiftListing
 from glancetx.stores.swift_requests import SwiftApi, SwiftRefusal
 from glancetx.stores.swift_sessions import SwiftSessions
@@ -140,10 +140,11 @@ class SwiftStore:
 
     async def _delete(self, api: SwiftApi, place: ObjectPlace, found: _Found) -> None:
         try:
-            if found.static:
-                await self._delete_static(api, place)
-                return
-            await api.call("DELETE", place.container, place.key, accept=(404,))
+            with removal():
+                if found.static:
+                    await self._delete_static(api, place)
+                    return
+                await api.call("DELETE", place.container, place.key, accept=(404,))
         except StoreWriteDenied as error:
             raise Forbidden("The store may not delete this object") from error
         reach("store.unlinked")

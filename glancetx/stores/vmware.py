@@ -20,7 +20,7 @@ from glancetx.outgoing.retries import Retries
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.undo import undone_by
 from glancetx.stores.reading import read_object
-from glancetx.stores.removing import just_seen
+from glancetx.stores.removing import just_seen, removal
 from glancetx.stores.uri import DatastorePlace, datastore_place, datastore_url
 from glancetx.stores.vmware_files import MISSING, VmwareFiles, choose
 from glancetx.stores.vmware_listing import VmwareListing, place_of
@@ -100,13 +100,17 @@ class VmwareStore:
 
     async def delete(self, url: str) -> None:
         place = datastore_place(url)
-        try:
-            await self._files.delete(place)
-            reach("store.unlinked")
-        finally:
+        found = await _reading(self._files.size(place)) is not None
+        with removal():
+            if found:
+                with suppress(DataNotFound):
+                    await self._files.delete(place)
+                reach("store.unlinked")
             # An earlier delete may have ended between the two; and what others wrote has no owner.
             with suppress(DataNotFound):
                 await self._files.delete(owner_of(place))
+        if not found:
+            raise DataNotFound(MISSING)
 
     async def discard(self, image_id: str, attempt: str) -> None:
         for datastore in self._settings.datastores:

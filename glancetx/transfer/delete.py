@@ -12,7 +12,16 @@ from glancetx.db.claims import Claims
 from glancetx.db.images import Images
 from glancetx.domain.claim import DELETE, Claim
 from glancetx.domain.context import RequestContext
-from glancetx.domain.errors import ImageLocked, ImageNotFound, Invalid, InvalidTransition, StatusConflict, StoreError
+from glancetx.domain.errors import (
+    Forbidden,
+    ImageLocked,
+    ImageNotFound,
+    Invalid,
+    InvalidTransition,
+    RemovalUnknown,
+    StatusConflict,
+    StoreError,
+)
 from glancetx.domain.image import Image
 from glancetx.domain.importing import LOCK
 from glancetx.domain.status import DELETED, IMPORTING, UPLOADING, check_transition
@@ -61,6 +70,7 @@ class Deletes:
         :raises Forbidden, ImageLocked: by policy, or because it is protected.
         :raises Invalid: if its status has no way to deleted.
         :raises DataInUse, StoreUnavailable: if a store refuses; the image stays.
+        :raises RemovalUnknown: if it does not say what it did; the image goes as soon as it answers.
         """
         image = await self._images.get(context, image_id)
         self._policy.check_image("delete_image", context, image)
@@ -120,6 +130,8 @@ class Deletes:
     async def _remove_data(self, image: Image, claim: Claim, token: str | None) -> None:
         try:
             await self._recovery.remove_data(image, token)
-        except StoreError:  # the store refused, nothing is half done: the image stays as it is
+        except RemovalUnknown:  # the data may be gone: nobody is at it any more, so the reaper ends it
+            raise
+        except (StoreError, Forbidden):  # the store refused, so the image stays, with what is left of it
             await self._claims.release(claim)
             raise

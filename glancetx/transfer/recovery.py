@@ -16,7 +16,7 @@ from glancetx.db.claims import Claims, Working
 from glancetx.db.images import Images
 from glancetx.domain.claim import DELETE, DISCARD, IMPORT, LOCATION, REPAIR, SCRUB, STAGE, STRAY, UPLOAD, Claim
 from glancetx.domain.context import service_context
-from glancetx.domain.errors import DataNotFound, ImageNotFound, StatusConflict, StoreError, UnknownStore
+from glancetx.domain.errors import DataNotFound, Forbidden, ImageNotFound, StatusConflict, StoreError, UnknownStore
 from glancetx.domain.image import Image, Location
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
@@ -171,11 +171,18 @@ class Recovery:
     async def remove_data(self, image: Image, token: str | None = None) -> None:
         """Delete every location's data (S-009): what is gone already is fine. *token* is that of who asks.
 
-        :raises DataInUse, StoreUnavailable: and then the image stays.
+        :raises DataInUse, Forbidden, StoreUnavailable: and then the image stays, without the locations that are gone.
         """
         stores = self._stores.acting_for(image.owner, token)
-        for location in image.locations:
-            await self._remove(image.id, stores, location)
+        gone: list[Location] = []
+        try:
+            for location in image.locations:
+                await self._remove(image.id, stores, location)
+                gone.append(location)
+        except (StoreError, Forbidden):
+            if gone:
+                await self._images.forget(gone)
+            raise
 
     async def _remove(self, image_id: str, stores: Stores, location: Location) -> None:
         try:

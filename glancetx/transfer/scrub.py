@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from glancetx.db.claims import Claims
 from glancetx.db.scrub import Doomed, PendingDeletes
 from glancetx.domain.claim import SCRUB, Claim
-from glancetx.domain.errors import DataNotFound, Forbidden, StoreError
+from glancetx.domain.errors import DataNotFound, Forbidden, RemovalUnknown, StoreError
 from glancetx.domain.image import Location
 from glancetx.runtime.failpoints import reach
 from glancetx.runtime.permission import guarded
@@ -25,6 +25,8 @@ class Scrubs:
 
     async def scrub(self, doomed: Doomed) -> bool:
         """Remove the data and then the record; False if some of it has to wait for the next time.
+
+        :raises RemovalUnknown: if a store does not say whether it did; the reaper goes on with it then.
 
         Killed or cancelled anywhere, the reaper goes on with what is left: as long as data is there, its location
         says so. An image whose scrubbing has begun cannot be restored, until that has ended.
@@ -52,6 +54,8 @@ class Scrubs:
                 await store.delete(location.url)
         except DataNotFound:
             self._log.info("image {image}: its data was gone already", image=image_id)
+        except RemovalUnknown:  # what is perhaps gone must not be restored: the claim stays, and the reaper goes on
+            raise
         except (StoreError, Forbidden) as error:
             self._log.error("image {image}: its data stays for now: {error!r}", image=image_id, error=error)
             return False

@@ -10,9 +10,10 @@ import pytest_twisted
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from glancetx.config.settings import FilesystemSettings, StoresSettings
+from glancetx.config.settings import FilesystemSettings, ScrubSettings, StoresSettings
 from glancetx.db.children import add_location
-from glancetx.domain.errors import StoreUnavailable
+from glancetx.db.scrub import restore
+from glancetx.domain.errors import Conflict, Forbidden, RemovalUnknown, StoreUnavailable
 from glancetx.domain.image import Location, utc_now
 from glancetx.interfaces import IStore, Stored
 from glancetx.streams import BytesSource, gather
@@ -113,6 +114,99 @@ async def test_prefers_nothing_with_one_store(start: Started, tmp_path: Path) ->
     await api.upload(image, b"data")
     assert (await with_prefer(api, image, "file"))[0] == 400
     assert await with_prefer(api, image, "") == (200, b"data")
+
+
+class Mute(MemoryStore):
+    """A store that does not say what became of a removal, which it does or does not do; or refuses it."""
+
+    mood = ""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(identifier, metadata={"store": identifier})
+
+    async def delete(self, url: str) -> None:
+        if self.mood == "refuses":
+            raise Forbidden("no")
+        if self.mood != "waits":
+            await super().delete(url)
+        if self.mood:
+            raise RemovalUnknown("no answer")
+
+
+@pytest.mark.parametrize("mood", ["obeys", "waits"])
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_does_not_say_whether_it_removed(start: Started, tmp_path: Path, mood: str) -> None:
+    """The image goes as soon as the store answers: nothing points to data that is gone, and none stays."""
+    store = Mute("mute")
+    api = await start(settings_in(tmp_path), stores={"mute": store})
+    image = await api.create()
+    await api.upload(image, b"data")
+    store.mood = mood
+    assert (await api.request("DELETE", f"/v2/images/{image}")).status == 503
+    store.mood = ""
+    assert await api.service.background.reaper.run_once() == 1
+    assert (await api.request("GET", f"/v2/images/{image}")).status == 404
+    assert store.urls == []
+
+
+@pytest.mark.parametrize("mood", ["obeys", "waits"])
+@pytest_twisted.ensureDeferred
+async def test_a_copy_of_which_that_is_not_known(start: Started, tmp_path: Path, mood: str) -> None:
+    """It is the image's no more, and the scrubber's."""
+    api, stores, image = await copied(start, tmp_path)
+    stores["first"].mood = mood
+    assert (await api.request("DELETE", f"/v2/stores/first/{image}")).status == 204
+    assert (await api.show(image))["stores"] == "second"
+    stores["first"].mood = ""
+    await api.service.background.scrubber.run_once()
+    assert stores["first"].urls == []
+    assert (await api.request("GET", f"/v2/images/{image}/file")).body == b"data"
+
+
+@pytest.mark.parametrize("mood", ["obeys", "waits"])
+@pytest_twisted.ensureDeferred
+async def test_not_restored_without_its_data(start: Started, tmp_path: Path, mood: str) -> None:
+    """What a scrubber has perhaps removed does not come back, and is removed when the store answers."""
+    store = Mute("mute")
+    api = await start(settings_in(tmp_path, scrub=ScrubSettings(delayed_delete=True)), stores={"mute": store})
+    image = await api.create()
+    await api.upload(image, b"data")
+    assert (await api.request("DELETE", f"/v2/images/{image}")).status == 204
+    store.mood = mood
+    assert await api.service.background.scrubber.run_once() == 0
+    with pytest.raises(Conflict):
+        await api.service._engine.interact(restore, image)
+    store.mood = ""
+    assert await api.service.background.reaper.run_once() == 1
+    with pytest.raises(Conflict):
+        await api.service._engine.interact(restore, image)
+    assert store.urls == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_store_refuses(start: Started, tmp_path: Path) -> None:
+    """The image stays, without the copy that another store has removed; nobody tries to end what was refused."""
+    api, stores, image = await copied(start, tmp_path)
+    stores["second"].mood = "refuses"
+    assert (await api.request("DELETE", f"/v2/images/{image}")).status == 403
+    assert (await api.show(image))["stores"] == "second"
+    stores["second"].mood = ""
+    assert await api.service.background.reaper.run_once() == 0
+    assert (await api.request("GET", f"/v2/images/{image}/file")).body == b"data"
+    assert (await api.request("DELETE", f"/v2/images/{image}")).status == 204
+    assert stores["first"].urls == stores["second"].urls == []
+
+
+async def copied(start: Started, folder: Path) -> tuple[Api, dict[str, Mute], str]:
+    """An image with a copy in each of two stores."""
+    stores = {name: Mute(name) for name in ("first", "second")}
+    api = await start(settings_in(folder), stores=stores)
+    image = await api.create()
+    await api.upload(image, b"data")
+    stored = await stores["second"].add(image, BytesSource(b"data"), "0" * 32)
+    second = Location(url=stored.url, metadata=stored.metadata)
+    await api.service._engine.interact(add_location, image, second, utc_now())
+    return api, stores, image
 
 
 class Dying(Moody):

@@ -29,8 +29,8 @@ class Fault:
     """What happens to one request.
 
     *status*: answered by the proxy itself, at once or, with *after*, when so many bytes of the body have come.
-    *sent*: of the answer's body so many bytes come; *received*: of the request's body so many are taken. What then
-    happens is *end*: ``reset``, ``close`` or ``stall``. *lie* is added to the answer's Content-Length. *delay*: seconds
+    *sent*: of the answer's body so many bytes come, and if it is negative not even its head; *received*: of the
+    request's body so many are taken. What then happens is *end*: ``reset``, ``close`` or ``stall``. *lie* is added to the answer's Content-Length. *delay*: seconds
     before the answer. *headers* go with a *status*.
     """
 
@@ -245,9 +245,10 @@ class _Back(Protocol):
                 lie = fault.lie
                 head = re.sub(rb"(?i)(content-length: )(\d+)", lambda m: m[1] + b"%d" % (int(m[2]) + lie), head)
             head = re.sub(rb"\r\nConnection:[^\r]*", b"", head, flags=re.IGNORECASE) + b"\r\nConnection: close\r\n\r\n"
-            self._pass(head, fault)
+            if fault is None or fault.sent is None or fault.sent >= 0:
+                self._pass(head, fault)
         if fault is not None and fault.sent is not None:
-            data = data[: fault.sent - self._sent]
+            data = data[: max(0, fault.sent - self._sent)]
         self._sent += len(data)
         self._pass(data, fault)
         if fault is not None and fault.sent is not None and self._sent >= fault.sent:

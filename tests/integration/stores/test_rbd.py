@@ -282,7 +282,7 @@ class Asleep:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rbd, name)
 
-    def RBD(self) -> Any:  # noqa: N802 - Ceph's name
+    def RBD(self) -> Any:
         if self._meanwhile:
             self._meanwhile.pop()()
         return self._rbd.RBD()

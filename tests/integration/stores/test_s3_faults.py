@@ -12,7 +12,14 @@ from attrs import define, evolve
 from twisted.internet.defer import Deferred
 
 from glancetx.config.store_settings import MIB
-from glancetx.domain.errors import Conflict, StoreError, StoreUnavailable, StoreWriteDenied
+from glancetx.domain.errors import (
+    Conflict,
+    DataNotFound,
+    RemovalUnknown,
+    StoreError,
+    StoreUnavailable,
+    StoreWriteDenied,
+)
 from glancetx.outgoing.client import HttpClient
 from glancetx.outgoing.retries import Retries
 from glancetx.runtime.threads import Threads
@@ -87,6 +94,25 @@ async def test_download_goes_on_often(broken: Broken) -> None:
     broken.faults.first(9, Fault(sent=MIB + 100), "GET")
     assert await read(broken.store, url) == CONTENT
     assert sum(request.startswith("GET") for request in broken.faults.requests) == 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_unanswered_removal(broken: Broken) -> None:
+    """Whether it was done is not known, if it was asked for and no answer came; the next one finds nothing."""
+    store, faults = broken.store, broken.faults
+    first, second = [await keep(store, b"data") for _ in range(2)]
+    faults.first(1, Fault(sent=-1), "DELETE")
+    await store.delete(first.url)
+    faults.choose = lambda method, path: Fault(status=503)
+    with pytest.raises(StoreUnavailable) as certain:
+        await store.delete(second.url)
+    assert type(certain.value) is StoreUnavailable
+    faults.choose = lambda method, path: Fault(sent=-1) if method == "DELETE" else None
+    with pytest.raises(RemovalUnknown):
+        await store.delete(second.url)
+    with pytest.raises(DataNotFound):
+        await store.delete(second.url)
+    assert await names(store) == []
 
 
 @pytest.mark.parametrize("lie", [-1, 1, MIB])

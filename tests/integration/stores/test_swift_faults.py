@@ -12,7 +12,7 @@ import pytest_twisted
 from attrs import define
 
 from glancetx.config.store_settings import MIB
-from glancetx.domain.errors import StoreFull, StoreUnavailable, StoreWriteDenied
+from glancetx.domain.errors import DataNotFound, RemovalUnknown, StoreFull, StoreUnavailable, StoreWriteDenied
 from glancetx.testing.fakes import Recorder, ScriptedSource
 from glancetx.testing.stores import keep, new_attempt, new_id, read, the_reactor
 from tests.integration.stores.test_swift import Made, settings_for
@@ -49,6 +49,20 @@ async def broken(swift: SwiftServer, tmp_path: Path, request: pytest.FixtureRequ
 @pytest.fixture
 def spool() -> None:
     """Ask for spooled segments."""
+
+
+@pytest_twisted.ensureDeferred
+async def test_unanswered_removal(broken: Broken) -> None:
+    """Whether it was done is not known, if it was asked for and no answer came; the next one finds nothing."""
+    store, faults = broken.made.store, broken.faults
+    first, second = [await keep(store, b"data") for _ in range(2)]
+    faults.first(1, Fault(sent=-1), "DELETE")
+    await store.delete(first.url)
+    faults.choose = lambda method, path: Fault(sent=-1) if method == "DELETE" else None
+    with pytest.raises(RemovalUnknown):
+        await store.delete(second.url)
+    with pytest.raises(DataNotFound):
+        await store.delete(second.url)
 
 
 DOWN = [

@@ -12,7 +12,14 @@ from attrs import define, evolve
 from twisted.internet.defer import Deferred
 
 from glancetx.config.store_settings import MIB
-from glancetx.domain.errors import Conflict, StoreFull, StoreUnavailable, StoreWriteDenied
+from glancetx.domain.errors import (
+    Conflict,
+    DataNotFound,
+    RemovalUnknown,
+    StoreFull,
+    StoreUnavailable,
+    StoreWriteDenied,
+)
 from glancetx.stores.uri import datastore_place
 from glancetx.stores.vmware import VmwareStore
 from glancetx.testing.fakes import Recorder, ScriptedSource
@@ -50,6 +57,22 @@ async def broken(vcenter: Vcenter, request: pytest.FixtureRequest) -> AsyncItera
     faults.choose = lambda method, path: None
     await store.stop()
     await faults.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_unanswered_removal(broken: Broken) -> None:
+    """Whether it was done is not known, if it was asked for and no answer came; the next one finds nothing."""
+    store, faults = broken.store, broken.faults
+    first, second = [await keep(store, b"data") for _ in range(2)]
+    faults.first(1, Fault(sent=0), "POST")
+    await store.delete(first.url)
+    faults.choose = lambda method, path: Fault(sent=0) if method == "POST" else None
+    with pytest.raises(RemovalUnknown):
+        await store.delete(second.url)
+    faults.choose = lambda method, path: None
+    with pytest.raises(DataNotFound):
+        await store.delete(second.url)
+    assert broken.names == []
 
 
 DOWN = [
