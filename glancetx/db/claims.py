@@ -7,10 +7,10 @@ import os
 import socket
 import uuid
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import asdict, evolve, field, frozen
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
@@ -25,6 +25,10 @@ from glancetx.domain.errors import Conflict
 from glancetx.domain.image import utc_now
 from glancetx.domain.limits import Limits
 from glancetx.domain.status import DELETED
+from glancetx.runtime.failpoints import reach
+from glancetx.runtime.permission import guarded
+
+T = TypeVar("T")
 
 LEASE = 18.0
 """Seconds a process is taken to live after it last said so: with the reaper's interval, others go on within 30."""
@@ -143,6 +147,21 @@ class Claims:
         """
         ours = evolve(claim, process=self._here.id)
         return ours if await self._engine.ensure(_adopt, claim, ours, beside) else None
+
+    async def take_over(
+        self, claim: Claim, work: Callable[[Claim], Coroutine[Any, Any, T]], beside: str = ""
+    ) -> T | None:
+        """`adopt` *claim* and do *work* with it; None: it is somebody else's, or is gone.
+
+        Cancelled at its next step if others may have taken us for dead meanwhile: then the claim may be theirs, and
+        what lies in the store the data of another attempt.
+        """
+        with self.working_on(claim) as certain:
+            adopted = await self.adopt(claim, beside)
+            if adopted is None:
+                return None
+            reach("recovery.adopted")
+            return await guarded(work(adopted), certain)
 
     async def leave(self, leftovers: Sequence[Claim]) -> None:
         """Note claims for whoever comes; those that are noted stay as they are."""

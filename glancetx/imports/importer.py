@@ -171,10 +171,11 @@ class Importer:
     async def _clear(self, work: Work) -> None:
         """Discard now what earlier attempts left in any store: it would be in the way of this one."""
         for each in await self._runs.leftovers(work.run.image_id):
-            with self._claims.working_on(each) as certain:
-                adopted = await self._claims.adopt(each, beside=work.claim.id)
-                if adopted is not None and await guarded(self._is_discarded(adopted), certain):
-                    await self._claims.release(adopted)
+            await self._claims.take_over(each, self._clear_of, beside=work.claim.id)
+
+    async def _clear_of(self, leftover: Claim) -> None:
+        if await self._is_discarded(leftover):
+            await self._claims.release(leftover)
 
     async def _is_discarded(self, claim: Claim) -> bool:
         try:

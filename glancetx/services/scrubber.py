@@ -36,6 +36,10 @@ class Scrubber(SlicedService):
         *more* tells whether the time was too short for all of it.
         """
         latest, gone = self._reactor.seconds() + BUDGET, 0
+        if not self._after:
+            done = await self.guarded(self._scrubs.go_on())
+            gone = sum(done)
+            self.scrubbed, self.refused = self.scrubbed + gone, self.refused + len(done) - gone
         while batch := await self._pending.due(self._settings.scrub_time, BATCH, self._after):
             if self._reactor.seconds() > latest:
                 break

@@ -20,7 +20,6 @@ from glancetx.domain.errors import DataNotFound, Forbidden, ImageNotFound, Statu
 from glancetx.domain.image import Image, Location
 from glancetx.notifications.events import Events
 from glancetx.runtime.failpoints import reach
-from glancetx.runtime.permission import guarded
 from glancetx.runtime.undo import UndoneBlock
 from glancetx.stores.registry import Stores
 from glancetx.transfer.staging import StagingArea
@@ -92,20 +91,11 @@ class Recovery:
         return settled
 
     async def _take_on(self, claim: Claim) -> bool | None:
-        """Adopt *claim*, and do what it asks for. None: it is somebody else's, or is gone.
-
-        Cancelled at its next step if others may have taken us for dead meanwhile: then the claim may be theirs, and
-        what lies in the store the data of another attempt. Otherwise tells whether an image is queued again.
-        """
+        """Take *claim* over, and do what it asks for; tells whether an image is queued again. None: it is not ours."""
         if claim.kind in (IMPORT, LOCATION):  # which are adopted under a new claim
             await (self._resume if claim.kind == IMPORT else self._resume_location)(claim)
             return False
-        with self._claims.working_on(claim) as certain:
-            adopted = await self._claims.adopt(claim)
-            if adopted is None:
-                return None
-            reach("recovery.adopted")
-            return await guarded(self._settle(adopted), certain)
+        return await self._claims.take_over(claim, self._settle)
 
     async def _leave_late(self) -> None:
         for claim in list(self._late.values()):

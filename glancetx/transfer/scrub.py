@@ -36,9 +36,25 @@ class Scrubs:
             doomed = await self._pending.begin(claim, doomed)
             return bool(doomed.locations) and await guarded(self._scrub(doomed, claim), certain)
 
+    async def go_on(self) -> list[bool]:
+        """Finish what others have begun who live no more; of each whether the image is gone."""
+        done = []
+        for orphan in [each for each in await self._claims.orphans() if each.kind == SCRUB]:
+            try:
+                gone = await self._claims.take_over(orphan, self._finish)
+            except RemovalUnknown as error:
+                self._log.error("image {image}: its data stays for now: {error!r}", image=orphan.image_id, error=error)
+                gone = False
+            if gone is not None:
+                done.append(gone)
+        return done
+
     async def finish(self, claim: Claim) -> None:
         """Go on with what somebody has begun under *claim*, which is ours now: he may have removed data already."""
-        await self._scrub(await self._pending.waiting(claim.image_id), claim)
+        await self._finish(claim)
+
+    async def _finish(self, claim: Claim) -> bool:
+        return await self._scrub(await self._pending.waiting(claim.image_id), claim)
 
     async def _scrub(self, doomed: Doomed, claim: Claim) -> bool:
         reach("scrub.begun")

@@ -30,7 +30,8 @@ class Fault:
 
     *status*: answered by the proxy itself, at once or, with *after*, when so many bytes of the body have come.
     *sent*: of the answer's body so many bytes come, and if it is negative not even its head; *received*: of the
-    request's body so many are taken. What then happens is *end*: ``reset``, ``close`` or ``stall``. *lie* is added to the answer's Content-Length. *delay*: seconds
+    request's body so many are taken. What then happens is *end*: ``reset``, ``close`` or ``stall``. *lie* is added to
+    the answer's Content-Length. *delay*: seconds
     before the answer. *headers* go with a *status*.
     """
 
