@@ -271,12 +271,11 @@ async def test_data_that_comes_late(cluster: Cluster, image: Image, held: bool, 
     with owner.claims.working_on(claim):
         await cluster.images.begin(image.to("saving"), "queued", claim, UNLIMITED, len(DATA))
         await cluster.pass_a_lease(reaper)
-        if held:
-            (orphan,) = await reaper.claims.orphans()
-            adopted = await reaper.claims.adopt(orphan)
-            assert adopted is not None
-        else:
-            assert await reaper.sweep() == 1
+        (orphan,) = await reaper.claims.orphans()
+        adopted = await reaper.claims.adopt(orphan)
+        assert adopted is not None
+        if not held:
+            assert await cluster.images.requeue(adopted)
         await owner.claims.renew(owner.process)
         await cluster.store.add(image.id, BytesSource(DATA), claim.id)
         with pytest.raises(StatusConflict):
