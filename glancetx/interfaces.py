@@ -256,8 +256,8 @@ class ICacheIndex(Interface):
     async def add(entry: CacheEntry) -> None:
         """Note the image, in place of what is known of it."""
 
-    async def hit(image_id: str) -> None:
-        """It was read once more, just now. Nothing happens if it is not known."""
+    async def hit(image_id: str, times: int = 1) -> None:
+        """It was read so many times more, just now. Nothing happens if it is not known."""
 
     async def remove(image_id: str) -> None:
         """Forget it; to know nothing of it is success."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from twisted.web.iweb import IBodyProducer
 
 from glancetx.cache.files import CacheFolder, Draft, Identity, Opened, stale_before, verified
 from glancetx.cache.growing import Fill, Follower, RemoteFill, close_in
+from glancetx.cache.hits import Hits
+from glancetx.cache.whole import WholeFile
 from glancetx.config.settings import CacheSettings
 from glancetx.db.copies import Copies
 from glancetx.db.images import Images
@@ -32,6 +34,7 @@ from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 from glancetx.streams import Digest, Discard, FileSource, Tap
+from glancetx.streams.open_files import OpenFiles
 
 OpenData = Callable[[], Awaitable[IBodyProducer]]
 
@@ -63,6 +66,8 @@ class ImageCache:
         self._running: dict[str, Deferred[None]] = {}
         self._known: dict[str, tuple[Identity, str]] = {}  # what was compared, where files cannot be marked
         self._comparing: set[str] = set()
+        self._open_files = OpenFiles[WholeFile](reactor)
+        self._hits = Hits(index, reactor)
         self._turn = DeferredLock()
         self._ongoing = Ongoing()
         self._log = Logger()
@@ -75,6 +80,8 @@ class ImageCache:
     async def stop(self) -> None:
         """End what is under way; what is not whole is removed."""
         await self._ongoing.cancel()
+        await self._logged(self._hits.told())
+        self._open_files.close()
 
     async def open(self, image: Image, offset: int, length: int, open_data: OpenData) -> IBodyProducer | None:
         """A source of these bytes from the cache: of a whole file (an IFileSource), or of one that is being filled.
@@ -88,9 +95,10 @@ class ImageCache:
         content = content_of(image)
         if image.status != ACTIVE or content is None or content.algorithm not in hashlib.algorithms_available:
             return None
-        hit = await self._opened(content, offset, length)
+        hit = self._found(content, offset, length) or await self._opened(content, offset, length)
         if hit is not None:
-            self._run(self.index.hit(image.id))
+            if self._hits.count(image.id):
+                self._run(self._hits.tell())
             return hit
         if (offset, length) != (0, content.size):
             return None
@@ -134,7 +142,7 @@ class ImageCache:
         """As `remove`; what is on the queue stays there."""
         removed = await self._files.run(self._folder.remove, image_id)
         reach("cache.unlinked")
-        self._known.pop(image_id, None)
+        self._forget(image_id)
         await self.index.remove(image_id)
         return removed
 
@@ -151,8 +159,14 @@ class ImageCache:
         for file in await self._files.run(self._folder.cached):
             removed += await self._files.run(self._folder.remove, file.image_id)
         self._known.clear()
+        self._open_files.close()
         await self.index.clear()
         return removed
+
+    async def entries(self) -> Sequence[CacheEntry]:
+        """What the index knows, by image id, with all that was read here until now."""
+        await self._hits.told()
+        return await self.index.entries()
 
     async def enqueue(self, image_id: str) -> bool:
         """Ask for the image to be fetched; False if it is cached, queued or being fetched."""
@@ -200,7 +214,7 @@ class ImageCache:
         excess = sum(file.size for file in files) - self.settings.max_size
         if excess <= 0:
             return Pruned()
-        read = {entry.image_id: entry.last_accessed for entry in await self.index.entries()}
+        read = {entry.image_id: entry.last_accessed for entry in await self.entries()}
         count = size = 0
         for file in sorted(files, key=lambda file: read.get(file.image_id, file.modified)):
             if size >= excess or self._reactor.seconds() > latest:
@@ -208,6 +222,7 @@ class ImageCache:
             if await self._copies.are_damaged(file.image_id):
                 continue
             if await self._files.run(self._folder.remove_unused, file.image_id):
+                self._forget(file.image_id)
                 await self.index.remove(file.image_id)
                 count, size = count + 1, size + file.size
         return Pruned(count, size)
@@ -230,6 +245,25 @@ class ImageCache:
                 removed += await self.unqueue(image_id)
         return removed
 
+    def _forget(self, image_id: str) -> None:
+        """The file is gone."""
+        self._known.pop(image_id, None)
+        self._open_files.forget(image_id)
+
+    def _found(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
+        """A source of the file that is open already."""
+        file = self._open_files.find(content.image_id)
+        if file is None:
+            return None
+        source = self._source(file, offset, length)
+        if file.mark == content.mark:
+            return source
+        source.stopProducing()
+        return None
+
+    def _source(self, file: WholeFile, offset: int, length: int) -> IBodyProducer:
+        return FileSource(self._files, file.descriptor, offset, length, file.leave)
+
     async def _opened(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
         try:
             return await self._open_whole(content, offset, length)
@@ -244,7 +278,8 @@ class ImageCache:
         if not found:
             return None
         if opened.size == content.size and self._is_verified(opened, content):
-            return FileSource(self._files, opened.descriptor, offset, length)
+            file = WholeFile(opened, content.mark, self._files)
+            return self._source(self._open_files.share(content.image_id, file), offset, length)
         if opened.size == content.size and content.image_id not in self._comparing:
             self._comparing.add(content.image_id)
             self._run(self._compare(content, opened))
@@ -275,6 +310,7 @@ class ImageCache:
         """The whole file was read and is not *content*: it is not served any more, and kept among the invalid ones."""
         self._log.error("image {image}: the cached file is not what it should be", image=content.image_id)
         await self._files.run(self._folder.condemn, content.image_id)
+        self._forget(content.image_id)
         await self.index.remove(content.image_id)
 
     async def _follow(self, content: Content, open_data: OpenData) -> IBodyProducer | None:

@@ -71,7 +71,7 @@ class Opened:
             raise
         fcntl.flock(self.descriptor, fcntl.LOCK_SH)
         status = os.fstat(self.descriptor)
-        self.size, self.identity = status.st_size, (status.st_ino, status.st_size, status.st_mtime_ns)
+        self.size, self.identity = status.st_size, identity_of(status)
         if not stat.S_ISREG(status.st_mode) or not status.st_nlink:
             self.close()
             return False
@@ -271,6 +271,8 @@ class CacheFolder:
 
     def condemn(self, image_id: str) -> None:
         """Move the whole file to the invalid ones; whoever reads it goes on."""
+        with suppress(OSError):
+            os.utime(self.whole(image_id), follow_symlinks=False)  # who has it open sees that it is not as it was
         with suppress(FileNotFoundError):
             os.rename(self.whole(image_id), self.invalid / image_id)
 
@@ -344,10 +346,15 @@ def verified(path: Path, identity: Identity, value: str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         status = os.fstat(descriptor)
-        if (status.st_ino, status.st_size, status.st_mtime_ns) == identity:
+        if identity_of(status) == identity:
             mark(descriptor, VERIFIED, _as_now(value, status))
     finally:
         os.close(descriptor)
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """What is the same as long as it is one file, and nobody writes to it."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _as_now(value: str, status: os.stat_result) -> str:

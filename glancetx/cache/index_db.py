@@ -39,8 +39,8 @@ class DatabaseIndex:
     async def add(self, entry: CacheEntry) -> None:
         await self._rows.add(entry)
 
-    async def hit(self, image_id: str) -> None:
-        await self._rows.hit(image_id, time.time())
+    async def hit(self, image_id: str, times: int = 1) -> None:
+        await self._rows.hit(image_id, times, time.time())
 
     async def remove(self, image_id: str) -> None:
         await self._rows.remove(image_id)

@@ -25,7 +25,7 @@ _TABLE: Final = """CREATE TABLE IF NOT EXISTS cached_images (
     size INTEGER DEFAULT 0, hits INTEGER DEFAULT 0, checksum TEXT)"""
 _ADD: Final = """INSERT OR REPLACE INTO cached_images
     (image_id, last_accessed, last_modified, size, hits, checksum) VALUES (?, ?, ?, ?, ?, ?)"""
-_HIT: Final = "UPDATE cached_images SET hits = hits + 1, last_accessed = ? WHERE image_id = ?"
+_HIT: Final = "UPDATE cached_images SET hits = hits + ?, last_accessed = ? WHERE image_id = ?"
 _ALL: Final = """SELECT image_id, last_accessed, last_modified, size, hits, checksum FROM cached_images
     ORDER BY image_id"""
 
@@ -54,8 +54,8 @@ class SqliteIndex:
             entry.checksum,
         )
 
-    async def hit(self, image_id: str) -> None:
-        await self._do(_HIT, time.time(), image_id)
+    async def hit(self, image_id: str, times: int = 1) -> None:
+        await self._do(_HIT, times, time.time(), image_id)
 
     async def remove(self, image_id: str) -> None:
         await self._do("DELETE FROM cached_images WHERE image_id = ?", image_id)

@@ -33,8 +33,8 @@ class AttributeIndex:
     async def add(self, entry: CacheEntry) -> None:
         await self._threads.run(self._add, entry)
 
-    async def hit(self, image_id: str) -> None:
-        await self._threads.run(self._hit, image_id)
+    async def hit(self, image_id: str, times: int = 1) -> None:
+        await self._threads.run(self._hit, image_id, times)
 
     async def remove(self, image_id: str) -> None:
         """Nothing: it went with the file."""
@@ -58,8 +58,8 @@ class AttributeIndex:
             os.setxattr(path, HITS, str(hits).encode())
             os.utime(path, ns=(int(accessed * 10**9), path.stat().st_mtime_ns))
 
-    def _hit(self, image_id: str) -> None:
-        self._set(image_id, self._hits(image_id) + 1, time.time())
+    def _hit(self, image_id: str, times: int) -> None:
+        self._set(image_id, self._hits(image_id) + times, time.time())
 
     def _hits(self, image_id: str) -> int:
         try:

@@ -27,8 +27,8 @@ class CacheRows:
         """Note the entry, in place of one of the same image."""
         await self._engine.ensure(_add, self._url, entry)
 
-    async def hit(self, image_id: str, now: float) -> None:
-        await self._engine.ensure(_hit, self._url, image_id, _moment(now))
+    async def hit(self, image_id: str, times: int, now: float) -> None:
+        await self._engine.ensure(_hit, self._url, image_id, times, _moment(now))
 
     async def remove(self, image_id: str | None) -> None:
         """Remove the entry of the image; None: of all."""
@@ -84,10 +84,10 @@ def _add(connection: Connection, url: str, entry: CacheEntry) -> None:
         connection.execute(update(table).where(*this).values(values))
 
 
-def _hit(connection: Connection, url: str, image_id: str, now: datetime) -> None:
+def _hit(connection: Connection, url: str, image_id: str, times: int, now: datetime) -> None:
     table = cached_images
     this = (table.c.image_id == image_id, table.c.node_reference_id == _node(connection, url))
-    connection.execute(update(table).where(*this).values(hits=table.c.hits + 1, last_accessed=now))
+    connection.execute(update(table).where(*this).values(hits=table.c.hits + times, last_accessed=now))
 
 
 def _remove(connection: Connection, url: str, image_id: str | None) -> None:

@@ -46,7 +46,7 @@ class CacheAccess:
 
     async def state(self, context: RequestContext, rule: str = "cache_list") -> CacheState:
         cache = self._usable(rule, context)
-        return CacheState(await cache.index.entries(), await cache.queued())
+        return CacheState(await cache.entries(), await cache.queued())
 
     async def queue(self, context: RequestContext, image_id: str) -> None:
         """Have the image cached. :raises ImageNotFound: if there is none. :raises Invalid: if it is not active."""

@@ -37,9 +37,9 @@ from glancetx.stores.draft import Draft
 from glancetx.stores.folder_listing import FolderListing
 from glancetx.stores.folders import Folders
 from glancetx.stores.lookups import Lookups, TooSlow
-from glancetx.stores.open_files import OpenFile, OpenFiles
 from glancetx.stores.uri import file_path, file_url
 from glancetx.streams import FileSource, Intake
+from glancetx.streams.open_files import OpenFile, OpenFiles
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class FilesystemStore:
         self._metadata = {"store": settings.identifier} if multiple else {}
         self._threads = threads
         self._lookups = lookups
-        self._open_files = OpenFiles(threads, clock)
+        self._open_files = OpenFiles[OpenFile](clock)
         self._adding: set[str] = set()
 
     async def start(self) -> None:
@@ -128,7 +128,7 @@ class FilesystemStore:
         opening = _Opening(path)
         async with undone_by(self._threads.run, opening.close):
             size = await self._find(path, opening.open)
-        return self._open_files.share(path, opening.descriptor, size)
+        return self._open_files.share(path, OpenFile(opening.descriptor, size, self._threads))
 
     async def size(self, url: str) -> int:
         path = file_path(url)

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 
 from glancetx.runtime.threads import Threads
-from glancetx.stores.open_files import KEPT, MOST, OpenFile, OpenFiles
+from glancetx.streams.open_files import KEPT, MOST, OpenFile, OpenFiles
 
 
 class Room:
@@ -19,15 +19,16 @@ class Room:
 
     def __init__(self, folder: Path, clock: Clock | None) -> None:
         self._folder = folder
-        threads = Threads(cast(IReactorFromThreads, None), "files", 1)
-        self.files = OpenFiles(threads, clock)
+        self._threads = Threads(cast(IReactorFromThreads, None), "files", 1)
+        self.files = OpenFiles[OpenFile](clock)
 
     def path(self, name: str = "image") -> Path:
         return self._folder / name
 
     def open(self, name: str = "image") -> OpenFile:
         self.path(name).write_bytes(name.encode())
-        return self.files.share(self.path(name), os.open(self.path(name), os.O_RDONLY), len(name))
+        descriptor = os.open(self.path(name), os.O_RDONLY)
+        return self.files.share(self.path(name), OpenFile(descriptor, len(name), self._threads))
 
 
 def is_open(file: OpenFile, path: Path) -> bool:

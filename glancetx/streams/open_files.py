@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Final
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -13,7 +13,7 @@ from glancetx.runtime.threads import Threads
 from glancetx.streams.sources import close_file
 
 KEPT: Final = 1.0
-"""Seconds after which a path is opened anew, in case that the open file is not what one finds there."""
+"""Seconds after which a file is opened anew, in case that the open one is not what one finds there."""
 MOST: Final = 64
 
 
@@ -44,49 +44,51 @@ class OpenFile:
             closing.addErrback(lambda _: None)  # nobody is left to be told
 
 
-class OpenFiles:
+F = TypeVar("F", bound=OpenFile)
+
+
+class OpenFiles(Generic[F]):
     """Keeps files open for some time after they were opened; without a *clock* only as long as they are read.
 
     A file that is deleted, in whatever process, or replaced, has no new readers. To see that needs no disk; a file that
-    has other names is noticed after `KEPT` seconds.
+    has other names is noticed after `KEPT` seconds. A *name* is whatever its owner calls the file.
     """
 
-    def __init__(self, threads: Threads, clock: IReactorTime | None) -> None:
-        self._threads, self._clock = threads, clock
-        self._kept: dict[Path, OpenFile] = {}
+    def __init__(self, clock: IReactorTime | None) -> None:
+        self._clock = clock
+        self._kept: dict[Hashable, F] = {}
 
-    def find(self, path: Path) -> OpenFile | None:
+    def find(self, name: Hashable) -> F | None:
         """The file of that name if it is open; the caller is one more reader."""
-        file = self._kept.get(path)
+        file = self._kept.get(name)
         if file is None:
             return None
         if not file.look():
-            self.forget(path)
+            self.forget(name)
             return None
         file.readers += 1
         return file
 
-    def share(self, path: Path, descriptor: int, size: int) -> OpenFile:
+    def share(self, name: Hashable, file: F) -> F:
         """Take over a file that the caller has opened; the caller is its first reader."""
-        file = OpenFile(descriptor, size, self._threads)
-        if self._clock is not None and path not in self._kept and len(self._kept) < MOST:
+        if self._clock is not None and name not in self._kept and len(self._kept) < MOST:
             file.kept = True
-            self._kept[path] = file
-            self._clock.callLater(KEPT, self._expire, path, file)
+            self._kept[name] = file
+            self._clock.callLater(KEPT, self._expire, name, file)
         return file
 
-    def forget(self, path: Path) -> None:
+    def forget(self, name: Hashable) -> None:
         """Whoever comes from now on opens the file anew."""
-        file = self._kept.pop(path, None)
+        file = self._kept.pop(name, None)
         if file is not None:
             file.kept = False
             file.close_unused()
 
     def close(self) -> None:
         """Keep nothing."""
-        for path in list(self._kept):
-            self.forget(path)
+        for name in list(self._kept):
+            self.forget(name)
 
-    def _expire(self, path: Path, file: OpenFile) -> None:
-        if self._kept.get(path) is file:
-            self.forget(path)
+    def _expire(self, name: Hashable, file: F) -> None:
+        if self._kept.get(name) is file:
+            self.forget(name)
