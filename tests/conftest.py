@@ -1,4 +1,4 @@
-"""What holds for all tests: how they are shared out among processes (``-n 2``), and what Hypothesis may demand.
+"""What holds for all tests: how they are shared out among processes (``-n 4``), and what Hypothesis may demand.
 
 And what functional and integration tests both want.
 """

@@ -14,14 +14,15 @@ from xdist.scheduler import LoadScopeScheduling
 SHARED: Final = {
     r"^tests/integration/db/.*[-[]mariadb[]-]": "MariaDB",
     r"^tests/integration/db/.*[-[]postgresql[]-]": "PostgreSQL",
-    r"^tests/integration/test_(keystone|barbican|regions)": "Keystone, Ceph",
-    r"^tests/integration/stores/test_(swift_keystone|glance_store|rbd)": "Keystone, Ceph",
-    r"^tests/integration/stores/test_(s3|swift|damage)": "Swift, moto",
-    r"^tests/integration/stores/test_(vmware|several)": "vCenter",
+    r"^tests/integration/stores/test_(rbd|glance_store.*\[rbd)": "Ceph",
+    r"^tests/integration/stores/test_(s3|swift[.]|swift_faults|damage|glance_store.*\[s3)": "Swift, moto",
+    r"^tests/integration/stores/test_(vmware|several|glance_store.*\[vmware)": "vCenter",
+    r"^tests/integration/stores/test_(glance_store|replay_stores|swift_)": "Keystone",
+    r"^tests/integration/test_(barbican|import_kills|keystone|limits|regions|replay[.]py::test_limits)": "Keystone",
 }
 
 LONGEST_FIRST: Final = (
-    "MariaDB", "PostgreSQL", "Keystone, Ceph", "Swift, moto", "tests/integration/test_tempest.py",
+    "MariaDB", "PostgreSQL", "Keystone", "Swift, moto", "Ceph", "vCenter", "tests/integration/test_tempest.py",
     "tests/checks/test_source.py", "tests/functional/test_memory.py", "tests/integration", "tests/functional", "",
 )  # fmt: skip
 """How their names begin, in the order in which they are begun: so in the end nobody waits long for another."""

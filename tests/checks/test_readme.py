@@ -24,7 +24,7 @@ CLIENTS = (
     "venv/bin/openstack --os-cloud glancetx image list",
     "venv/bin/openstack --os-cloud glancetx image save --file copy.md my-first-image",
 )
-TEST = "python3 -m venv venv && venv/bin/pip install --quiet -e '.[test]' && venv/bin/python -m pytest -n 2"
+TEST = "python3 -m venv venv && venv/bin/pip install --quiet -e '.[test]' && venv/bin/python -m pytest -n 4"
 STOP = "kill $(cat twistd.pid)"
 PAGES = ["README.md", "CONTRIBUTING.md", "NEWS.md", "SECURITY.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
 

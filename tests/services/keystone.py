@@ -71,6 +71,7 @@ class RealKeystone(UwsgiServer):
         super().__init__(venv, folder, "keystone")
         self.users: dict[str, str | None] = {"admin": "admin"}
         self._lifetime = LIFETIME
+        self._admin_token: str | None = None
 
     @property
     def authentication(self) -> str:
@@ -168,7 +169,11 @@ class RealKeystone(UwsgiServer):
 
     def admin(self, method: str, path: str, document: Any = None) -> Any:
         """What Keystone answers to the administrator; it has to be a success."""
-        status, _, answer = self.call(method, path, document, self.issue("admin"))
+        if self._admin_token is not None:
+            status, _, answer = self.call(method, path, document, self._admin_token)
+        if self._admin_token is None or status == 401:  # it has ended, perhaps, or was revoked
+            self._admin_token = self.issue("admin")
+            status, _, answer = self.call(method, path, document, self._admin_token)
         assert status < 300, answer
         return answer
 

@@ -19,7 +19,10 @@ def environment(variable: str, default: str, program: str) -> Path:
 
 
 class Processes:
-    """Processes with their logs in *folder*; `stop` ends all of them."""
+    """Processes with their logs in *folder*; `stop` ends all of them.
+
+    Those that need not wait for each other are begun together.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,6 +36,10 @@ class Processes:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Start and wait until it is *ready*."""
+        self.begin(name, command, environ)
+        self.wait(name, ready)
+
+    def begin(self, name: str, command: Sequence[str | Path], environ: Mapping[str, str] | None = None) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [str(part) for part in command],
@@ -43,9 +50,12 @@ class Processes:
                 stderr=log,
             )
         self._running[name] = process
+
+    def wait(self, name: str, ready: Callable[[], bool]) -> None:
+        """Wait until one that has begun is *ready*."""
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            if process.poll() is not None:
+            if self._running[name].poll() is not None:
                 break
             if ready():
                 return
