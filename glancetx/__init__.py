@@ -7,6 +7,8 @@ The names are loaded when they are first used, so that importing glancetx instal
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from glancetx.runtime.postponed import postpone
+
 if TYPE_CHECKING:
     from glancetx.app import ImageService as ImageService
     from glancetx.config.loading import load_settings as load_settings
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from glancetx.web.request import ImageRequest as ImageRequest
 
 __all__ = ["ImageRequest", "ImageService", "Settings", "load_settings"]
+
+# What oslo.config, oslo.policy and oslo.utils load for types of options, policy files and logs that hardly anybody has:
+# 2 MB, and hundreds of regular expressions to be compiled.
+postpone("netaddr", "rfc3986", "oslo_utils.strutils", "yaml")
 
 _PLACES = {
     "ImageRequest": "glancetx.web.request",

@@ -22,12 +22,12 @@ from typing import IO
 
 DAEMON = "import sys; from twisted.scripts.twistd import run; sys.exit(run())"
 LOADED = (
-    "alembic.command", "oslo_policy.policy", "prometheus_client", "sqlalchemy.dialects.sqlite", "treq",
-    "twisted.scripts.twistd", "werkzeug.routing", "glancetx.assembly.stores", "glancetx.cli.cache",
-    "glancetx.cli.manage", "glancetx.cli.replicator", "glancetx.cli.scrubber", "glancetx.cli.status",
-    "glancetx.db.migrations", "glancetx.imports.runner", "glancetx.notifications.messaging",
-    "glancetx.operations.images", "glancetx.runtime.failpoints", "glancetx.services.auditor", "glancetx.tap",
-    "glancetx.transfer.upload", "glancetx.web.request",
+    "alembic.command", "jsonschema", "oslo_policy.policy", "prometheus_client", "sqlalchemy.dialects.sqlite",
+    "treq", "twisted.scripts.twistd", "glancetx.assembly.stores", "glancetx.cli.cache", "glancetx.cli.manage",
+    "glancetx.cli.replicator", "glancetx.cli.scrubber", "glancetx.cli.status", "glancetx.db.migrations",
+    "glancetx.imports.runner", "glancetx.notifications.messaging", "glancetx.operations.images",
+    "glancetx.process", "glancetx.runtime.failpoints", "glancetx.services.auditor", "glancetx.tap",
+    "glancetx.transfer.upload", "glancetx.web.request", "glancetx.web.unusual",
 )  # fmt: skip
 FRESH = ("glancetx.runtime.failpoints",)
 

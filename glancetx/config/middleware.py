@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
-from oslo_utils.strutils import bool_from_string
 
 from glancetx.config.paste import Pipeline
 from glancetx.config.settings import CorsSettings, HealthSettings, MetricsSettings, MiddlewareSettings
@@ -102,7 +101,11 @@ def health_settings(group: Any, given: Mapping[str, str]) -> HealthSettings:
         return tuple(part.strip() for part in parts if part.strip())
 
     def flag(name: str) -> bool:
-        return bool_from_string(given[name]) if name in given else bool(getattr(group, name))
+        if name not in given:
+            return bool(getattr(group, name))
+        from oslo_utils.strutils import bool_from_string  # which compiles hundreds of expressions to hide passwords
+
+        return bool_from_string(given[name])
 
     backends = texts("backends")
     disabled = given.get("disable_by_file_path", group.disable_by_file_path)

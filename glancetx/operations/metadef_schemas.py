@@ -7,14 +7,15 @@ Glance then stumbles over is kept in stricter schemas of our own, which are not 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import extend
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from glancetx.domain.errors import Forbidden, Invalid
 from glancetx.domain.metadef import PROPERTY_FIELDS, VISIBILITIES
+from glancetx.operations.offences import Offences
+
+if TYPE_CHECKING:  # loaded when there is something to say
+    from jsonschema.exceptions import ValidationError
 
 Schema = dict[str, Any]
 
@@ -251,10 +252,17 @@ def _unique_texts(validator: Any, wanted: bool, instance: Any, schema: Any) -> I
     """``uniqueItems`` for texts. The library compares each element with each if they cannot be sorted."""
     texts = isinstance(instance, list) and all(isinstance(each, str) for each in instance)
     if wanted and texts and len(set(instance)) < len(instance):
+        from jsonschema.exceptions import ValidationError
+
         yield ValidationError(f"{instance!r} has non-unique elements")
 
 
-Validator: Final = extend(Draft202012Validator, {"uniqueItems": _unique_texts})
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    return extend(Draft202012Validator, {"uniqueItems": _unique_texts})
 
 
 class MetadefSchemas:
@@ -262,8 +270,9 @@ class MetadefSchemas:
 
     def __init__(self) -> None:
         self.documents = documents()
-        self._validators = {
-            name: (Validator(self._sent(name)), Validator(stricter)) for name, stricter in STRICTER.items()
+        self._offences = {
+            name: (Offences(self._sent(name), _validator), Offences(stricter, _validator))
+            for name, stricter in STRICTER.items()
         }
 
     def check(self, name: str, document: Any) -> None:
@@ -280,8 +289,8 @@ class MetadefSchemas:
 
     def check_shape(self, name: str, document: Mapping[str, Any]) -> None:
         """As `check`, for what may hold what only the service sets. :raises Invalid: with the first offence."""
-        for validator in self._validators[name]:
-            error = best_match(validator.iter_errors(document))
+        for offences in self._offences[name]:
+            error = offences.worst(document)
             if error is not None:
                 shown = self.documents[name]["name"]
                 raise Invalid(f"Provided object does not match schema '{shown}': {_story(error)}")

@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
-
-from glancetx.config.image_properties import FILE_NAME
+from glancetx.config.image_properties import FILE_NAME, USUAL
 from glancetx.config.settings import ImagesSettings
 from glancetx.domain.errors import ConfigurationError, Invalid
 from glancetx.domain.member import MEMBER_STATUSES
 from glancetx.domain.task import STATUSES as TASK_STATUSES
 from glancetx.domain.task import TYPES
+from glancetx.operations.offences import Offences, fault_of_schema
 from glancetx.operations.plainly import PlainObject
 
 UUID_PATTERN: Final = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
@@ -119,10 +117,8 @@ def image_schema(settings: ImagesSettings) -> dict[str, Any]:
     if taken := sorted(custom.keys() & base.keys()):
         raise ConfigurationError(f"{FILE_NAME}: {', '.join(taken)} cannot be custom properties")
     document = {"name": "image", "properties": base | custom, "additionalProperties": {"type": "string"}}
-    try:
-        Draft202012Validator.check_schema(document)
-    except SchemaError as error:
-        raise ConfigurationError(f"{FILE_NAME}: {error.message}") from error
+    if settings.custom.schemas != USUAL and (fault := fault_of_schema(document)):
+        raise ConfigurationError(f"{FILE_NAME}: {fault}")
     required = {"required": list(settings.custom.required)} if settings.custom.required else {}
     return {
         **document,
@@ -242,11 +238,11 @@ class LocationSchema:
     """Checks what clients send of a location that is to be added."""
 
     def __init__(self) -> None:
-        self._validator = Draft202012Validator({"name": "location", "properties": {"add_location": _new_location()}})
+        self._offences = Offences({"name": "location", "properties": {"add_location": _new_location()}})
 
     def check(self, document: Any) -> None:
         """:raises Invalid: with the first offence."""
-        error = best_match(self._validator.iter_errors({"add_location": document}))
+        error = self._offences.worst({"add_location": document})
         if error is not None:
             raise Invalid(f"Provided object does not match schema 'location': {error}")
 
@@ -255,11 +251,11 @@ class TaskSchema:
     """Checks what clients send of a task."""
 
     def __init__(self) -> None:
-        self._validator = Draft202012Validator(task_schema() | {"additionalProperties": False})
+        self._offences = Offences(task_schema() | {"additionalProperties": False})
 
     def check(self, values: Mapping[str, Any]) -> None:
         """:raises Invalid: with the first offence."""
-        error = best_match(self._validator.iter_errors(dict(values)))
+        error = self._offences.worst(dict(values))
         if error is not None:
             raise Invalid(f"Provided object does not match schema 'task': {error}")
 
@@ -271,8 +267,8 @@ class ImageSchema:
         self.document = image_schema(settings)
         self.collection = images_schema(self.document)
         self.attributes = frozenset(self.document["properties"])
-        self._whole = Draft202012Validator(self.document)
-        self._part = Draft202012Validator({name: part for name, part in self.document.items() if name != "required"})
+        self._whole = Offences(self.document)
+        self._part = Offences({name: part for name, part in self.document.items() if name != "required"})
         self._plain, self._required = PlainObject(self.document), settings.custom.required
         self._custom = frozenset(settings.custom.schemas)
 
@@ -284,9 +280,9 @@ class ImageSchema:
         """Check some attributes, without asking for those that are required. :raises Invalid: as `check`."""
         self._check(self._part, values)
 
-    def _check(self, validator: Draft202012Validator, values: Mapping[str, Any], required: Sequence[str] = ()) -> None:
+    def _check(self, offences: Offences, values: Mapping[str, Any], required: Sequence[str] = ()) -> None:
         if not self._plain.valid(values) or not values.keys() >= set(required):
-            error = best_match(validator.iter_errors(dict(values)))
+            error = offences.worst(dict(values))
             if error is not None:
                 raise Invalid(f"Provided object does not match schema 'image': {error}")
         if texts := [name for name in self._custom & values.keys() if not isinstance(values[name], str | None)]:

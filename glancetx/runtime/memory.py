@@ -22,10 +22,14 @@ left for it, since connections and transfers make no circles when they end.
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """The collector rests: modules stay, and it would look at all that is there again and again as more are loaded."""
+    """The collector rests: modules stay, and it would look at all that is there again and again as more are loaded.
+
+    It looks at what was loaded once, when all is settled.
+    """
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
         gc.enable()
 
@@ -37,6 +41,7 @@ def settle() -> None:
     pieces of 256 KiB would else give them back and get them anew, page by page, for a third of a second for each GiB.
     """
     linecache.clearcache()  # of which most is what attrs wrote; a traceback reads what it shows
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from klein.resource import KleinResource
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import implementer
@@ -72,11 +71,11 @@ class VersionsRoom:
 
 @implementer(IStreamingResource)
 class VersionedResource(Resource):
-    """The service's root: makes the prefix of each of *versions* ``/v2``, then lets Klein find the route (A-001)."""
+    """The service's root: makes the prefix of each of *versions* ``/v2``, then lets *routes* find the route (A-001)."""
 
     isLeaf = True
 
-    def __init__(self, routes: KleinResource, versions: Iterable[str], middleware: Middleware) -> None:
+    def __init__(self, routes: Resource, versions: Iterable[str], middleware: Middleware) -> None:
         super().__init__()
         self._routes = routes
         self._middleware = middleware

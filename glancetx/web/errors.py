@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from glancetx.domain import errors
 from glancetx.web.accept import HTML, JSON, liked_best
@@ -145,6 +144,14 @@ class Refusal(Exception):
         self.problem = problem
 
 
+class NoRoute(Exception):
+    """Nothing answers a request: there is nothing, or not by its method but by *allowed* ones."""
+
+    def __init__(self, allowed: Iterable[str] | None = None) -> None:
+        super().__init__()
+        self.allowed = None if allowed is None else sorted(set(allowed))
+
+
 def problem_of(error: BaseException, method: str) -> Problem | None:
     """What to tell the client about *error*; None if it is a defect of ours, which is logged and shown as 500."""
     for kind in type(error).__mro__:
@@ -153,21 +160,16 @@ def problem_of(error: BaseException, method: str) -> Problem | None:
             return TABLE[kind](error)
     if isinstance(error, Refusal):
         return error.problem
-    if isinstance(error, MethodNotAllowed):
-        return _method_not_allowed(method, error.valid_methods or ())
-    if isinstance(error, NotFound):
-        return _nothing_there(method)
-    if isinstance(error, HTTPException):
-        return Problem(error.code or 500, str(error.description or ""))
+    if isinstance(error, NoRoute):
+        return _nothing_there(method) if error.allowed is None else _method_not_allowed(method, error.allowed)
     if isinstance(error, CancelledError):
         return Problem(503, "The service is stopping.", headers=(("Retry-After", "5"),))
     return None
 
 
-def _method_not_allowed(method: str, allowed: object) -> Problem:
-    names = ", ".join(sorted(set(allowed)))  # type: ignore[call-overload]
+def _method_not_allowed(method: str, allowed: Iterable[str]) -> Problem:
     text = f"The method {method} is not allowed for this resource. {BREAK}"
-    return Problem(405, "", headers=(("Allow", names),), raw_text=text)
+    return Problem(405, "", headers=(("Allow", ", ".join(allowed)),), raw_text=text)
 
 
 def _nothing_there(method: str) -> Problem:

@@ -1,28 +1,38 @@
-"""Klein's resource with a guard: what clients write into a URL is never an error of ours."""
+"""The resource of all routes, with a guard: what clients write into a URL is never an error of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
-from klein import Klein
-from klein.resource import KleinResource
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from werkzeug.exceptions import BadHost
 
 from glancetx.domain.errors import Invalid
 from glancetx.web.shortcuts import Shortcuts, follow
 
 
-class GuardedRoutes(KleinResource):
-    """Finds routes as Klein does, or by one of the *shortcuts*.
+class GuardedRoutes(Resource):
+    """Finds routes by one of the *shortcuts*, else by what *load_unusual* returns, a resource that is loaded then.
 
-    What Klein would log as a failure is given to *refuse*, which answers the request.
+    What that would log as a failure is given to *refuse*, which answers the request.
     """
 
-    def __init__(self, app: Klein, shortcuts: Shortcuts, refuse: Callable[[Request, Exception], None]) -> None:
-        super().__init__(app)
-        self._shortcuts, self._refuse = shortcuts, refuse
+    isLeaf = True
+
+    def __init__(
+        self,
+        shortcuts: Shortcuts,
+        load_unusual: Callable[[], Resource],
+        refuse: Callable[[Request, Exception], None],
+    ) -> None:
+        super().__init__()
+        self._shortcuts, self._load_unusual, self._refuse = shortcuts, load_unusual, refuse
+
+    @cached_property
+    def _unusual(self) -> Resource:
+        return self._load_unusual()
 
     def render(self, request: Any) -> Any:
         found = self._shortcuts.find(request)
@@ -31,16 +41,16 @@ class GuardedRoutes(KleinResource):
             follow(request, endpoint(request, **parts))
             return NOT_DONE_YET
         if not _is_text(b"/".join((*request.prepath, *request.postpath, request.method))):
-            return self._refused(request, "The URL is not UTF-8.")
+            return self._refused(request, Invalid("The URL is not UTF-8."))
         if not _is_text(request.getRequestHostname()):
-            return self._refused(request, "The Host header is malformed.")
+            return self._refused(request, Invalid("The Host header is malformed."))
         try:
-            return super().render(request)
-        except BadHost:
-            return self._refused(request, "The Host header is malformed.")
+            return self._unusual.render(request)
+        except Invalid as error:
+            return self._refused(request, error)
 
-    def _refused(self, request: Any, text: str) -> Any:
-        self._refuse(request, Invalid(text))
+    def _refused(self, request: Any, error: Invalid) -> Any:
+        self._refuse(request, error)
         return NOT_DONE_YET
 
 

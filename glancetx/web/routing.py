@@ -1,6 +1,6 @@
-"""From marked methods to one Klein app: who asks, is a body expected, call the operation, write the answer.
+"""From marked methods to the routes: who asks, is a body expected, call the operation, write the answer.
 
-`route` marks a method of a room (images, data ...); `Router.mount` feeds the marked methods to Klein. Every
+`route` marks a method of a room (images, data ...); `Router.mount` makes routes of the marked methods. Every
 request passes through `Router._answer`, so what all routes share is written once.
 """
 
@@ -10,18 +10,16 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from attrs import frozen
-from klein import Klein
-from klein.resource import KleinResource
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.resource import Resource
 from twisted.web.server import Request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from glancetx.config.settings import HttpSettings
 from glancetx.domain.access_rules import any_allows
@@ -32,12 +30,12 @@ from glancetx.runtime.log import request_id as logged_request
 from glancetx.runtime.metrics import Metrics
 from glancetx.runtime.ongoing import Ongoing
 from glancetx.web.body import read_json
-from glancetx.web.errors import INTERNAL, Problem, problem_of
+from glancetx.web.errors import INTERNAL, NoRoute, Problem, problem_of
 from glancetx.web.guarded import GuardedRoutes
 from glancetx.web.headers import header_reader, read_header, read_list
 from glancetx.web.middleware import compressed, seen
 from glancetx.web.request import ImageRequest, has_body
-from glancetx.web.shortcuts import Shortcuts
+from glancetx.web.shortcuts import Route, Shortcuts
 
 to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 READING: Final = (b"GET", b"HEAD")
@@ -126,7 +124,7 @@ def route(
 
 
 class Router:
-    """One Klein app, fed by `mount`, and everything its routes have in common."""
+    """The routes that `mount` makes, and everything they have in common."""
 
     def __init__(
         self,
@@ -144,11 +142,9 @@ class Router:
         self.open = False  # whether the service behind is ready
         self._max_request_id = max_request_id
         self._log = Logger()
-        self._app, self._shortcuts = Klein(), Shortcuts()
+        self._routes: list[Route] = []
+        self._shortcuts = Shortcuts()
         self._verbs: dict[str, set[str]] = {}  # of each path
-        self._app.url_map.merge_slashes = False  # or ``//v2`` would be answered by a redirection
-        unrouted: Any = self._unrouted
-        self._app.handle_errors(NotFound, MethodNotAllowed)(unrouted)
         self.not_found: Callable[[Request], Answer | None] = lambda request: None
 
     def mount(self, room: object) -> None:
@@ -165,12 +161,16 @@ class Router:
 
         verbs = ["GET", "HEAD"] if mark.method == "GET" else mark.method.split()
         self._verbs.setdefault(mark.path, set()).update(verbs)
-        endpoint.__name__ = f"{mark.method} {mark.path}"
-        self._app.route(mark.path, methods=verbs, endpoint=endpoint.__name__, strict_slashes=True)(endpoint)
+        self._routes.append(Route(verbs, mark.path, f"{mark.method} {mark.path}", endpoint))
         self._shortcuts.add(verbs, mark.path, endpoint)
 
-    def resource(self) -> KleinResource:
-        return GuardedRoutes(self._app, self._shortcuts, self._refuse)
+    def resource(self) -> Resource:
+        return GuardedRoutes(self._shortcuts, self._load_unusual, self._refuse)
+
+    def _load_unusual(self) -> Resource:
+        from glancetx.web.unusual import UnusualRoutes  # which loads Klein
+
+        return UnusualRoutes(self._routes, self._unrouted)
 
     async def _measure(self, path: str, request: Request, answering: Coroutine[Any, Any, None]) -> None:
         began = self._clock.seconds()
@@ -193,7 +193,7 @@ class Router:
             answered: Any = request
             answered.glancetx_caller = context
             if request.method.decode() not in self._verbs[mark.path]:
-                raise _misused(request, MethodNotAllowed(self._verbs[mark.path]))  # Klein has not seen small letters
+                raise _misused(request, NoRoute(self._verbs[mark.path]))  # Klein has not seen small letters
             if not mark.body and has_body(request):
                 raise Invalid("A body is not expected with this request.")
             answer = await method(Call(context=context, request=request, limits=self.settings), **parts)
@@ -236,18 +236,18 @@ class Router:
         self._fail(request, error)
         request.finish()
 
-    async def _unrouted(self, request: Request, failure: Failure) -> None:
+    async def _unrouted(self, request: Request, error: NoRoute) -> None:
         """No route: unknown callers learn no more than that they are unknown."""
         try:
             answer = self.not_found(request)
             request_id = self._request_id(request)
             if answer is None:
                 await self._identify(request, request_id, public=False)
-        except Exception as error:
-            self._fail(request, error)
+        except Exception as reason:
+            self._fail(request, reason)
         else:
             if answer is None:
-                self._fail(request, _misused(request, cast(HTTPException, failure.value)))
+                self._fail(request, _misused(request, error))
             else:
                 write_answer(request, answer)
 
@@ -271,10 +271,9 @@ class Router:
             write_problem(request, problem)
 
 
-def _misused(request: Request, error: HTTPException) -> HTTPException:
+def _misused(request: Request, error: NoRoute) -> NoRoute:
     """What to say where no route fits, or not by its method."""
-    shown = isinstance(error, MethodNotAllowed) and _ONLY_SHOWN.fullmatch(_named(request)[1])
-    return NotFound() if shown else error
+    return NoRoute() if _ONLY_SHOWN.fullmatch(_named(request)[1]) else error
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -7,9 +7,10 @@ looked at closely - and what is not found is left to them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,6 +24,16 @@ _PLAIN: Final = re.compile(rb"[A-Za-z0-9_-]+")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}(?::[0-9]{1,5})?")
 
 _log = Logger()
+
+
+@frozen
+class Route:
+    """Who answers *verbs* on *path* (Klein's path syntax)."""
+
+    verbs: Sequence[str]
+    path: str
+    name: str
+    endpoint: Endpoint
 
 
 class Shortcuts:
