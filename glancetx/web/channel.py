@@ -64,10 +64,12 @@ class ImageChannel(HTTPChannel):
         "_framing",
         "_head",
         "_head_since",
+        "_host",
         "_lost",
         "_moved",
         "_out",
         "_pace",
+        "_peer",
         "_phase",
         "_quiet_since",
         "_reactor",
@@ -103,6 +105,8 @@ class ImageChannel(HTTPChannel):
         self._head = b""  # of the answer, as long as it waits for the body
         self._out = (0, 0)
         self._timer: Any = None
+        self._host: Any = None
+        self._peer: Any = None
 
     def _now(self) -> float:
         return float(self._reactor.seconds())
@@ -117,6 +121,17 @@ class ImageChannel(HTTPChannel):
         self._timer.cancel()
         self._timer = None  # it holds us: a circle would be left for the garbage collector
         super().connectionLost(reason)
+
+    def getHost(self) -> Any:
+        """Each request asks for it, and the kernel is asked once."""
+        if self._host is None:
+            self._host = self.transport.getHost()
+        return self._host
+
+    def getPeer(self) -> Any:
+        if self._peer is None:
+            self._peer = self.transport.getPeer()
+        return self._peer
 
     # What the client sends.
 
@@ -181,9 +196,9 @@ class ImageChannel(HTTPChannel):
     def _begin(self, head: Head) -> None:
         request: Any = self.requestFactory(self)
         self.requests.append(request)
-        for name, value in head.headers:
-            request.requestHeaders.addRawHeader(name, value)
-        request.parseCookies()
+        request.requestHeaders._rawHeaders = head.headers  # which are in Twisted's form; it would look at each again
+        if b"Cookie" in head.headers:
+            request.parseCookies()
         self.persistent = head.persistent
         self._client_waits = head.expects_continue
         self._body = Body(head.length, self)

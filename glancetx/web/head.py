@@ -7,20 +7,24 @@ refuses.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
-from attrs import frozen
+from attrs import define
+from twisted.web.http_headers import Headers
 
 from glancetx.config.settings import HttpSettings
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\r\n")) + b"\x7f"
+_CONTROLS: Final = bytes(set(range(32)) - set(b"\t")) + b"\x7f"
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _TARGET: Final = re.compile(rb"[!-~]+")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]+)([/?].*)?")
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]*)?")
 _MAX_LENGTH_DIGITS: Final = 18
+_LONGEST_KEPT: Final = 64  # names of headers that are not looked at again
 
 
 class BadRequest(Exception):
@@ -31,14 +35,20 @@ class BadRequest(Exception):
         self.status, self.text = status, text
 
 
-@frozen(kw_only=True)
+Fields = dict[bytes, list[bytes]]
+
+
+@define(kw_only=True)
 class Head:
-    """*length* of the body: 0 without one, None if it is chunked. *target* is in origin form, or ``*``."""
+    """*length* of the body: 0 without one, None if it is chunked. *target* is in origin form, or ``*``.
+
+    *headers* are the values of each name, which is written as in Twisted's `Headers`.
+    """
 
     method: bytes
     target: bytes
     version: bytes
-    headers: list[tuple[bytes, bytes]]
+    headers: Fields
     length: int | None
     persistent: bool
     expects_continue: bool
@@ -63,26 +73,29 @@ def parse_head(block: bytes, settings: HttpSettings) -> Head:
     :raises BadRequest: if it is malformed, ambiguous, too large, or of another version of HTTP.
     """
     lines = block.split(b"\r\n")
-    if block.translate(None, _CONTROLS) != block or b"".join(lines).translate(None, b"\r\n") != b"".join(lines):
+    if len(block) - len(block.translate(None, _CONTROLS)) != 2 * (len(lines) - 1):  # others than those between lines
         raise BadRequest(400, "The headers have control characters.")
     method, target, version = _request_line(lines[0], settings)
     if len(block) > settings.max_header_size or len(lines) - 1 > settings.max_header_count:
         raise BadRequest(431, "The headers are too many or too large.")
-    headers = [_header(line) for line in lines[1:]]
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        values.setdefault(name.lower(), []).append(value)
-    target = _origin_form(target, method, headers, values)
-    _check_host(values.get(b"host", []), version)
-    expectation = _expectation(values.get(b"expect", []), version)
-    length = _length(values, version)
+    headers: Fields = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise BadRequest(400, "A header is malformed.")
+        known = _name(name) if len(name) <= _LONGEST_KEPT else _form(name)
+        headers.setdefault(known, []).append(value.strip(b" \t"))
+    target = _origin_form(target, method, headers)
+    _check_host(headers.get(b"Host", ()), version)
+    expectation = _expectation(headers.get(b"Expect", ()), version)
+    length = _length(headers, version)
     return Head(
         method=method,
         target=target,
         version=version,
         headers=headers,
         length=length,
-        persistent=version == b"HTTP/1.1" and not _asks_to_close(values.get(b"connection", [])),
+        persistent=version == b"HTTP/1.1" and not _asks_to_close(headers.get(b"Connection", ())),
         expects_continue=expectation and length != 0,
     )
 
@@ -94,9 +107,9 @@ def _request_line(line: bytes, settings: HttpSettings) -> tuple[bytes, bytes, by
     method, target, version = parts
     if len(target) > settings.max_url_length:
         raise BadRequest(414, "The URL is too long.")
-    if not _VERSION.fullmatch(version):
-        raise BadRequest(400, "The request line is malformed.")
     if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        if not _VERSION.fullmatch(version):
+            raise BadRequest(400, "The request line is malformed.")
         raise BadRequest(505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
     return method, target, version
 
@@ -105,17 +118,18 @@ def _is_token(text: bytes) -> bool:
     return bool(text) and not text.translate(None, _TOKEN)
 
 
-def _header(line: bytes) -> tuple[bytes, bytes]:
-    """A name and a value. A folded line begins with a blank, and so has no valid name."""
-    name, colon, value = line.partition(b":")
-    if not colon or not _is_token(name):
+def _form(name: bytes) -> bytes:
+    """*name* as Twisted writes it. A folded line begins with a blank, and so has no valid name."""
+    if not _is_token(name):
         raise BadRequest(400, "A header is malformed.")
-    return name, value.strip(b" \t")
+    ((form, _),) = Headers({name: [b""]}).getAllRawHeaders()
+    return form
 
 
-def _origin_form(
-    target: bytes, method: bytes, headers: list[tuple[bytes, bytes]], values: dict[bytes, list[bytes]]
-) -> bytes:
+_name: Final = lru_cache(maxsize=1024)(_form)
+
+
+def _origin_form(target: bytes, method: bytes, headers: Fields) -> bytes:
     """The path and query. The authority of an absolute target replaces the Host header (RFC 9112, 3.2.2)."""
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
         return target
@@ -123,20 +137,19 @@ def _origin_form(
     if absolute is None:
         raise BadRequest(400, "The request target is malformed.")
     authority, rest = absolute[1], absolute[2] or b"/"
-    if len(values.get(b"host", [])) == 1:
-        headers[:] = [(name, authority if name.lower() == b"host" else value) for name, value in headers]
-        values[b"host"] = [authority]
+    if len(headers.get(b"Host", ())) == 1:
+        headers[b"Host"] = [authority]
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def _check_host(hosts: list[bytes], version: bytes) -> None:
+def _check_host(hosts: Sequence[bytes], version: bytes) -> None:
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
         raise BadRequest(400, "Exactly one Host header is needed.")
     if hosts and not _HOST.fullmatch(hosts[0]):
         raise BadRequest(400, "The Host header is malformed.")
 
 
-def _expectation(values: list[bytes], version: bytes) -> bool:
+def _expectation(values: Sequence[bytes], version: bytes) -> bool:
     """Whether the client waits for ``100 Continue``; HTTP/1.0 knows no expectations (RFC 9110, 10.1.1)."""
     if not values or version == b"HTTP/1.0":
         return False
@@ -145,8 +158,8 @@ def _expectation(values: list[bytes], version: bytes) -> bool:
     return True
 
 
-def _length(values: dict[bytes, list[bytes]], version: bytes) -> int | None:
-    lengths, codings = values.get(b"content-length", []), values.get(b"transfer-encoding", [])
+def _length(headers: Fields, version: bytes) -> int | None:
+    lengths, codings = headers.get(b"Content-Length", ()), headers.get(b"Transfer-Encoding", ())
     if codings:
         if lengths or version == b"HTTP/1.0" or len(codings) > 1 or codings[0].lower() != b"chunked":
             raise BadRequest(400, "The framing of the body is ambiguous, or its transfer coding is unknown.")
@@ -158,5 +171,5 @@ def _length(values: dict[bytes, list[bytes]], version: bytes) -> int | None:
     return int(lengths[0])
 
 
-def _asks_to_close(values: list[bytes]) -> bool:
+def _asks_to_close(values: Sequence[bytes]) -> bool:
     return any(token.strip().lower() == b"close" for value in values for token in value.split(b","))
