@@ -20,6 +20,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, datetimeToString
 from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from glancetx.config.settings import HttpSettings
@@ -81,6 +82,7 @@ class ImageChannel(HTTPChannel):
         "_timers",
     )
     transport: Any
+    site: Any
 
     def __init__(self, site: Site, settings: HttpSettings, reactor: Any, timers: Timers) -> None:
         super().__init__()
@@ -121,6 +123,11 @@ class ImageChannel(HTTPChannel):
         self._timer.cancel()
         self._timer = None  # it holds us: a circle would be left for the garbage collector
         super().connectionLost(reason)
+
+    @property
+    def leaf(self) -> IResource | None:
+        leaf: IResource | None = self.site.leaf
+        return leaf
 
     def getHost(self) -> Any:
         """Each request asks for it, and the kernel is asked once."""
@@ -299,6 +306,8 @@ class ImageChannel(HTTPChannel):
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """They wait for what is written next, and be it nothing: one call sends both."""
         lines = [b"%b %b %b" % (version, code, reason)]
+        if not headers.hasHeader(b"Date"):  # Twisted sets it together with Server
+            lines.append(self.site.server_and_date())
         lines += [b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
         self._head = b"\r\n".join((*lines, b"", b""))
 
@@ -476,6 +485,8 @@ def _unacknowledged(transport: Any) -> int:
 
 class PlainConnection:
     """What `ImageRequest` needs of the channel of a Site that knows nothing of streaming; no deadlines."""
+
+    leaf = None
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel

@@ -12,13 +12,13 @@ def read_header(request: Request, name: str) -> str | None:
 
     Twisted's ``getHeader`` of a text raises UnicodeDecodeError instead.
     """
-    value: bytes | None = request.getHeader(name.encode("ascii"))
-    if value is None:
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+    if values is None:
         return None
     try:
-        return value.decode()
+        return values[-1].decode()
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        return values[-1].decode("latin-1")
 
 
 def read_list(request: Request, name: str) -> str | None:

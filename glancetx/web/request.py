@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
@@ -31,6 +32,10 @@ class IStreamingResource(IResource):
 
 class Connection(Wire, Protocol):
     """What a streaming request asks of its channel."""
+
+    @property
+    def leaf(self) -> IResource | None:
+        """The one resource that is asked whatever the path is, if there is one; then server and date are told here."""
 
     def reusable_after(self, body: Body) -> bool:
         """Whether what is missing of *body* can be read and dropped, so that another request may follow."""
@@ -173,12 +178,29 @@ class ImageRequest(Request):
         self._log.failure("", failure=failure)
 
     def process(self) -> None:
-        if self._spooled_for is None:
-            super().process()
+        if self._spooled_for is not None:
+            self.body = spooled(self)
+            self._ask(self._spooled_for)
             return
-        self.body = spooled(self)
+        leaf = self._connection.leaf if self._connection is not None else None
+        if leaf is None or self.path == b"*":
+            super().process()
+        else:
+            self._ask_leaf(leaf)
+
+    def _ask_leaf(self, leaf: IResource) -> None:
+        """As Twisted's `process`, but there is no way to look for, and the connection tells server and date."""
+        channel: Any = self.channel
+        self.site, self.prepath = channel.site, []
+        self.sitepath: list[bytes] = []
+        path: bytes = self.path[1:]
+        parts = path.split(b"/")
+        self.postpath = [unquote_to_bytes(part) for part in parts] if b"%" in path else parts
+        self._ask(leaf)
+
+    def _ask(self, resource: IResource) -> None:
         try:
-            self.render(self._spooled_for)
+            self.render(resource)
         except BaseException:
             self.processingFailed(Failure())
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
-from twisted.web.server import Site
+from twisted.web.server import Site, version
 
 from glancetx.config.settings import HttpSettings
 from glancetx.web.channel import ImageChannel
 from glancetx.web.deadlines import Timers
-from glancetx.web.request import ImageRequest
+from glancetx.web.request import ImageRequest, IStreamingResource
 
 
 class ImageSite(Site):
@@ -28,6 +30,20 @@ class ImageSite(Site):
         self.settings = settings
         self._timers = Timers(reactor)
         self._log_request = log
+        self._told = (0, b"")
+
+    @property
+    def leaf(self) -> IResource | None:
+        """Our resource, if it is asked whatever the path of a request is, and reads bodies itself."""
+        found: IResource = self.resource
+        return found if found.isLeaf and IStreamingResource.providedBy(found) else None
+
+    def server_and_date(self) -> bytes:
+        """Two lines of an answer's head, which are the same for a second."""
+        second = int(time.time())
+        if self._told[0] != second:
+            self._told = second, b"Server: %b\r\nDate: %b" % (version, datetimeToString(second))
+        return self._told[1]
 
     def buildProtocol(self, addr: Any) -> ImageChannel:  # type: ignore[override]  # HTTP/2 is not negotiated
         return ImageChannel(self, self.settings, self.reactor, self._timers)

@@ -517,3 +517,32 @@ def test_has_body(headers: list[str], expected: bool) -> None:
     request = Rig().put(*headers)
     assert request.has_body is expected
     assert has_body(request) is expected
+
+
+@pytest.mark.parametrize("resource", ["ours", "other"])
+def test_server_and_date(resource: str) -> None:
+    """Whoever answers, server and date are told, and once."""
+    rig = Rig()
+    if resource == "other":
+        rig.site.resource = Old()
+    rig.send("POST / HTTP/1.1", "Content-Length: 0")
+    if resource == "ours":
+        rig.lab.requests[0].finish()
+    names = [line.partition(b":")[0] for line in rig.said.split(b"\r\n")[1:]]
+    assert (names.count(b"Server"), names.count(b"Date")) == (1, 1)
+
+
+def test_headers_in_any_case() -> None:
+    """A header is found however its name is written, and all its lines."""
+    rig = Rig()
+    rig.send("PUT / HTTP/1.1", "x-A: 1", "X-a: 2", "ETAG: 3", "cookie: a=b")
+    headers = rig.lab.requests[0].requestHeaders
+    assert (headers.getRawHeaders("X-A"), headers.getRawHeaders("etag")) == (["1", "2"], ["3"])
+    assert rig.lab.requests[0].getCookie(b"a") == b"b"
+
+
+def test_path() -> None:
+    """Its parts are decoded, each for itself."""
+    rig = Rig()
+    rig.send("PUT /a%2Fb/%c3%a4/ HTTP/1.1")
+    assert rig.lab.requests[0].postpath == [b"a/b", "ä".encode(), b""]
