@@ -97,7 +97,7 @@ def load_settings(
     conf = read_files(files, config_dirs)
     configured = bool(files or config_dirs)
     own = conf.glancetx
-    folders = config_folders(files, config_dirs)
+    folders = config_folders(files, config_dirs, environ)
     folder = Path(data_dir or own.data_dir or default_data_dir(environ)).absolute()
     authentication = choose_authentication(conf, configured)
     paste = find_paste_file(conf.paste_deploy.config_file, files, folders)
@@ -265,7 +265,12 @@ def storage_size(name: str, text: str) -> int:
     return int(found[1]) << (10 * " KMGT".index(found[2] or " "))
 
 
-def config_folders(files: Iterable[str | Path], dirs: Iterable[str | Path]) -> tuple[Path, ...]:
-    """Where policy and other named files are looked up: beside the files that were read (C-004)."""
-    found = [Path(path).absolute().parent for path in files] + [Path(path).absolute() for path in dirs]
-    return tuple(dict.fromkeys(found))
+def config_folders(
+    files: Iterable[str | Path], dirs: Iterable[str | Path], environ: Mapping[str, str]
+) -> tuple[Path, ...]:
+    """Where policy and other named files are looked up, in Glance's order (C-004); nowhere without a configuration."""
+    found = [Path(path).absolute() for path in dirs] + [Path(path).absolute().parent for path in reversed([*files])]
+    if not found:
+        return ()
+    home = Path(environ.get("HOME", "/"))
+    return tuple(dict.fromkeys([*found, home / ".glance", home, Path("/etc/glance"), Path("/etc")]))

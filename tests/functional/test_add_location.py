@@ -1,4 +1,4 @@
-"""The locations API: data that lies somewhere becomes an image's, and is hashed (api.md, section 8)."""
+"""The locations API: data that lies somewhere becomes an image's, and is hashed (api.md, section 8; P-050..P-053)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Staging, and imports of what is staged (P-001, P-003, P-005, P-010, P-014)."""
+"""Staging, and imports of what is staged (P-001, P-003..P-008, P-010, P-014, P-020..P-025)."""
 
 from __future__ import annotations
 
@@ -491,7 +491,7 @@ async def test_staged_data_is_gone(api: Api) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_so_many_at_a_time(start: Started, tmp_path: Path) -> None:
-    """Further imports wait for their turn as pending tasks."""
+    """Further imports wait for their turn as pending tasks (P-133)."""
     from twisted.internet import reactor
 
     store = WaitingStore()
@@ -513,7 +513,7 @@ async def test_so_many_at_a_time(start: Started, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_stopped_and_started(start: Started, tmp_path: Path) -> None:
-    """A service that is stopped leaves its imports to the next one, which goes on with them."""
+    """A service that is stopped leaves its imports to the next one, which goes on with them (P-131)."""
     from twisted.internet import reactor
 
     store = WaitingStore()

@@ -1,4 +1,4 @@
-"""Delayed delete: data stays until the scrubber comes, and an image may come back until then (P-061..P-064, D-050)."""
+"""Delayed delete: data stays until the scrubber comes, and an image may come back until then (P-061..P-065, D-050)."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ async def statuses(api: Api, table: str = "images") -> set[str]:
 
 @pytest_twisted.ensureDeferred
 async def test_data_stays_until_the_scrubber_comes(start: Started, tmp_path: Path) -> None:
-    """The image is gone for clients at once; its data goes with the scrubber, and then it is deleted for good."""
-    api = await start(settings_in(tmp_path, scrub=DELAYED))
+    """The image is gone for clients at once; its data goes with the scrubber, also by an encrypted URL (P-065)."""
+    settings = settings_in(tmp_path, scrub=DELAYED)
+    api = await start(evolve(settings, database=evolve(settings.database, encryption_key="sixteen or more!")))
     ids = [await api.create() for _ in range(5)]
     for image_id in ids[:4]:
         await api.upload(image_id, b"0123456789")

@@ -1,6 +1,6 @@
 """Two nodes on one database, each with a staging area of its own: an import goes to the node that has the data.
 
-Contract rows P-040, P-042.
+Contract rows P-040, P-042, A-142.
 """
 
 from __future__ import annotations

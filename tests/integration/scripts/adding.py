@@ -1,6 +1,6 @@
 """The locations API: places of data that are added to queued images.
 
-Rows: A-190, A-192, A-193.
+Rows: A-190, A-192, A-193, P-050, P-051, P-053.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a project may have by Keystone's unified limits, and what it is told when it wants more.
 
-Rows: A-140, A-203.
+Rows: A-140, A-203, C-131, C-132.
 """
 
 from __future__ import annotations

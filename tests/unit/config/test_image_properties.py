@@ -38,6 +38,20 @@ def test_both_forms(tmp_path: Path, document: object, required: tuple[str, ...])
     assert settings.images.custom == CustomProperties(schemas={"cost": TEXT}, required=required)
 
 
+def test_looked_up(tmp_path: Path) -> None:
+    """In the folders that are named, beside the last file before the first, then where Glance always looks (C-004)."""
+    folder, last, first, hidden, home = (tmp_path / name for name in ("dir", "b", "a", "home/.glance", "home"))
+    for number, place in enumerate((folder, last, first, hidden, home)):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / FILE_NAME).write_text(json.dumps({f"cost{number}": TEXT}))
+    for file in (first / "a.conf", last / "b.conf"):
+        file.write_text("")
+    for number, place in enumerate((folder, last, first, hidden, home)):
+        settings = load_settings([first / "a.conf", last / "b.conf"], [folder], environ={"HOME": str(home)})
+        assert list(settings.images.custom.schemas) == [f"cost{number}"]
+        (place / FILE_NAME).unlink()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "5", '{"cost": "text"}', '{"properties": []}', "{", '{"\xe9'])
 def test_bad_files(tmp_path: Path, text: str) -> None:
     """What cannot be understood prevents the start, by a message that names the file."""
