@@ -159,6 +159,8 @@ class Events(Teller):
         destination_ip: str | None = None,
     ) -> None:
         """*sent* of the *expected* bytes went to the caller; *destination_ip* is told by the cache alone (C-142)."""
+        if not self.is_heard:
+            return
         payload = {
             "bytes_sent": sent,
             "image_id": image.id,

@@ -49,8 +49,13 @@ class Teller:
         self._notifier = None if isinstance(notifier, NoNotifier) else notifier
         self._disabled, self._post = frozenset(disabled), post
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody is told anything."""
+        return self._notifier is not None or self._post is not None
+
     def _tell(self, transaction: Where, *events: Event) -> None:
-        if self._notifier is None and self._post is None:
+        if not self.is_heard:
             return
         told = [event for event in events if self._is_wanted(event.event_type)]
         if not told:

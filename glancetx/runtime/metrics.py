@@ -61,6 +61,7 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._known: dict[tuple[str, str, int], Histogram] = {}
+        self._moved: dict[tuple[str, str, str], tuple[Counter, Counter]] = {}
 
     def request_begun(self) -> None:
         self._under_way.inc()
@@ -76,8 +77,12 @@ class Metrics:
 
     def transferred(self, direction: str, store: str, count: int, how: str) -> None:
         """A transfer has ended: *how* is ``whole``, or what kept it from being so."""
-        self._bytes.labels(direction, store).inc(count)
-        self._transfers.labels(direction, store, how).inc()
+        key = (direction, store, how)
+        known = self._moved.get(key)
+        if known is None:
+            known = self._moved[key] = self._bytes.labels(direction, store), self._transfers.labels(*key)
+        known[0].inc(count)
+        known[1].inc()
 
     def late(self, seconds: float) -> None:
         """A timer came so late."""

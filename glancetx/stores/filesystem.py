@@ -118,17 +118,17 @@ class FilesystemStore:
         return Stored(url=file_url(draft.final), size=size, metadata=metadata)
 
     async def get(self, url: str, offset: int = 0, length: int | None = None) -> IBodyProducer:
-        path = file_path(url)
-        file = self._open_files.find(path) or await self._open(path)
+        file = self._open_files.find(url) or await self._open(url)
         available = max(0, file.size - offset)
         wanted = available if length is None else min(length, available)
         return FileSource(self._threads, file.descriptor, offset, wanted, file.leave)
 
-    async def _open(self, path: Path) -> OpenFile:
+    async def _open(self, url: str) -> OpenFile:
+        path = file_path(url)
         opening = _Opening(path)
         async with undone_by(self._threads.run, opening.close):
             size = await self._find(path, opening.open)
-        return self._open_files.share(path, OpenFile(opening.descriptor, size, self._threads))
+        return self._open_files.share(url, OpenFile(opening.descriptor, size, self._threads))
 
     async def size(self, url: str) -> int:
         path = file_path(url)
@@ -160,7 +160,7 @@ class FilesystemStore:
         except TooSlow as error:
             raise RemovalUnknown(str(error)) from error
         finally:
-            self._open_files.forget(path)
+            self._open_files.forget(file_url(path))
 
     def _discard(self, folder: Path, image_id: str, attempt: str) -> None:
         self._folders.check(folder)

@@ -119,7 +119,10 @@ class Stores:
 
         Those in a store of *prefer* come first (A-111).
         """
-        ranked = sorted(map(self.named, locations), key=self._rank)
+        ranked = list(map(self.named, locations))
+        if len(ranked) < 2:
+            return ranked
+        ranked.sort(key=self._rank)
         return sorted(ranked, key=lambda location: location.store not in prefer)
 
     def for_url(self, url: str) -> IStore:

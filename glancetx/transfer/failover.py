@@ -51,6 +51,8 @@ class Failover:
         When a store has rested long enough, who asks next tries it, and the others wait for what is found.
         """
         candidates = list(candidates)
+        if not self._resting:
+            return candidates
         resting = {store for store in {each.store for each in candidates} if self._rests(store)}
         return sorted(candidates, key=lambda each: each.store in resting)
 

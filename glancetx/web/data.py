@@ -133,6 +133,8 @@ def check_data_type(content_type: str | None) -> None:
 
 def preferred(query: bytes) -> list[str]:
     """The stores that ``?prefer=`` names; of several parameters the last one counts."""
+    if not query:
+        return []
     named = [value for name, value in parse_query(query) if name == "prefer"]
     return [name.strip() for name in (named or [""])[-1].split(",") if name.strip()]
 
