@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.dialects.pools import Fault, Pool, Pools, share
+from glancetx.db.dialects.tls_contexts import connections_of_one_context
 from glancetx.domain.errors import ConfigurationError
 
 CONNECT_TIMEOUT: Final = 5
@@ -35,20 +36,29 @@ def mysql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     """
     writing, reading = share(settings.max_pool_size)
     # READ COMMITTED: REPEATABLE READ locks gaps between rows, for which other transactions wait or die in deadlocks.
-    writers, readers = (_engine(url, settings, level) for level in ("READ COMMITTED", "AUTOCOMMIT"))
-    event.listen(writers, "do_connect", _take_several)
+    writers = _engine(url, settings, "READ COMMITTED", several=True)
+    readers = _engine(url, settings, "AUTOCOMMIT", several=False)
     return Pools(
         writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=16),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),
     )
 
 
-def _engine(url: URL, settings: DatabaseSettings, level: Any) -> Engine:
+def _engine(url: URL, settings: DatabaseSettings, level: Any, *, several: bool) -> Engine:
+    """*several*: a connection takes several statements at once (`takes_several`)."""
     url = url.set(drivername="mysql+pymysql")
     if "charset" not in url.query:
         url = url.update_query_dict({"charset": "utf8mb4"})
     timeout = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
     engine = create_engine(url, poolclass=NullPool, isolation_level=level, connect_args=timeout)
+
+    connected = connections_of_one_context()
+
+    @event.listens_for(engine, "do_connect")
+    def do_connect(dialect: Any, record: Any, arguments: Any, parameters: Any) -> Any:
+        if several:
+            _take_several(parameters)
+        return connected(*arguments, **parameters)
 
     @event.listens_for(engine, "connect", insert=True)
     def connect(connection: Any, record: Any) -> None:
@@ -63,8 +73,8 @@ def _engine(url: URL, settings: DatabaseSettings, level: Any) -> Engine:
     return engine
 
 
-def _take_several(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
-    """Let a connection take several statements at once (`takes_several`), which it is asked to before it is opened."""
+def _take_several(parameters: dict[str, Any]) -> None:
+    """A connection is asked to before it is opened."""
     from pymysql.constants import CLIENT
 
     parameters["client_flag"] = parameters.get("client_flag", 0) | CLIENT.MULTI_STATEMENTS
