@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageRequest", "ImageService", "Settings", "load_settings"]
 
-# What oslo.config, oslo.policy and oslo.utils load for types of options, policy files and logs that hardly anybody has:
-# 2 MB, and hundreds of regular expressions to be compiled.
-postpone("netaddr", "rfc3986", "oslo_utils.strutils", "yaml")
+# What oslo.config, oslo.policy and oslo.utils load for types of options, policy files, plugins and logs that hardly
+# anybody has: 3 MB, and hundreds of regular expressions to be compiled.
+postpone("netaddr", "rfc3986", "oslo_serialization.jsonutils", "oslo_utils.strutils", "stevedore", "yaml")
 
 _PLACES = {
     "ImageRequest": "glancetx.web.request",

@@ -11,7 +11,6 @@ import ast
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from operator import attrgetter
 from typing import Any, Final
 
@@ -71,6 +70,8 @@ class _AddedKinds(dict[str, Callable[..., parsed.Check]]):
 
 @cache
 def _added_kinds() -> frozenset[str]:
+    from importlib.metadata import entry_points  # which few policies need
+
     return frozenset(point.name for point in entry_points(group="oslo.policy.rule_checks"))
 
 
