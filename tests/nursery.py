@@ -27,7 +27,7 @@ LOADED = (
     "glancetx.cli.replicator", "glancetx.cli.scrubber", "glancetx.cli.status", "glancetx.db.migrations",
     "glancetx.imports.runner", "glancetx.notifications.messaging", "glancetx.operations.images",
     "glancetx.process", "glancetx.runtime.failpoints", "glancetx.services.auditor", "glancetx.tap",
-    "glancetx.transfer.upload", "glancetx.web.request", "glancetx.web.unusual",
+    "glancetx.transfer.upload", "glancetx.web.request",
 )  # fmt: skip
 FRESH = ("glancetx.runtime.failpoints",)
 
