@@ -7,7 +7,11 @@ A process counts in memory, each service for itself. The workers of one parent c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,7 +20,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+UNSEEN: Final = 1000
+"""Requests that may have ended without being counted."""
 LAGS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+_Key = tuple[str, str, int]
 
 
 class Metrics:
@@ -60,20 +69,40 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._known: dict[tuple[str, str, int], Histogram] = {}
         self._moved: dict[tuple[str, str, str], tuple[Counter, Counter]] = {}
+        self._known: dict[_Key, Histogram] = {}
+        self._ended: deque[tuple[_Key, float]] = deque()
+        self._begun = 0
 
     def request_begun(self) -> None:
-        self._under_way.inc()
+        self._begun += 1
 
     def request_ended(self, method: str, route: str, status: int, seconds: float) -> None:
-        """*method* and *route* are those of our routes, not what a client wrote."""
-        self._under_way.dec()
-        key = (method, route, status)
+        """*method* and *route* are those of our routes, not what a client wrote. It is counted by `pour`."""
+        self._begun -= 1
+        self._ended.append(((method, route, status), seconds))
+        if len(self._ended) >= UNSEEN:
+            self.pour()
+
+    def pour(self) -> None:
+        """Count what has ended, in any thread: one by one, four values in a file would cost more than the routing."""
+        ended: dict[_Key, list[float]] = {}
+        with suppress(IndexError):
+            while True:
+                key, seconds = self._ended.popleft()
+                ended.setdefault(key, []).append(seconds)
+        for key, times in ended.items():
+            self._observe(key, times)
+        self._under_way.set(self._begun)
+
+    def _observe(self, key: _Key, times: Sequence[float]) -> None:
         known = self._known.get(key)
         if known is None:
+            method, route, status = key
             known = self._known[key] = self._requests.labels(method, route, str(status))
-        known.observe(seconds)
+        known._sum.inc(sum(times))  # in public it observes one at a time
+        for bucket, count in Tally(bisect_left(SECONDS, seconds) for seconds in times).items():
+            known._buckets[bucket].inc(count)
 
     def transferred(self, direction: str, store: str, count: int, how: str) -> None:
         """A transfer has ended: *how* is ``whole``, or what kept it from being so."""
@@ -100,6 +129,7 @@ class Metrics:
         """Everything in Prometheus' text format, of all workers if there are several. Reads files then: call it in a
         thread.
         """
+        self.pour()
         if SHARED not in os.environ:
             return bytes(generate_latest(self._registry))
         together = CollectorRegistry()

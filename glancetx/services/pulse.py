@@ -30,6 +30,7 @@ class Pulse(Service):
         if self._next is not None:
             self._next.cancel()
             self._next = None
+        self._metrics.pour()
         return succeed(None)
 
     def _wait(self) -> None:
@@ -38,4 +39,5 @@ class Pulse(Service):
 
     def _beat(self) -> None:
         self._metrics.late(max(0.0, self._reactor.seconds() - self._due))
+        self._metrics.pour()
         self._wait()

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest_twisted
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from twisted.internet.task import Clock
 
 from glancetx.db.census import Census
 from glancetx.db.claims import Claims, this_process
 from glancetx.db.engine import Engine
-from glancetx.runtime.metrics import Metrics
+from glancetx.runtime.metrics import SECONDS, UNSEEN, Metrics
 from glancetx.runtime.threads import Threads
 from glancetx.services.pulse import INTERVAL, Pulse
 from glancetx.services.reporter import Reporter, numbers
@@ -59,12 +60,18 @@ def test_what_is_a_number() -> None:
 
 
 def test_the_pulse_tells_how_late_it_is() -> None:
-    """A timer that comes two seconds late is two seconds of lag; a stopped pulse has no timer left."""
+    """A timer that comes two seconds late is two seconds of lag, and requests are counted; a stopped pulse has no timer
+    left.
+    """
     clock, metrics = Clock(), Metrics()
     pulse = Pulse(clock, metrics)
     pulse.startService()
     clock.advance(INTERVAL)
+    metrics.request_begun()
+    metrics.request_ended("GET", "/", 200, 0.004)
     clock.advance(INTERVAL + 2.0)
+    labels = {"method": "GET", "route": "/", "status": "200"}
+    assert metrics._registry.get_sample_value("glancetx_request_seconds_count", labels) == 1  # another worker may ask
     pulse.stopService()
     assert clock.getDelayedCalls() == []
     lines = dict(line.rsplit(" ", 1) for line in metrics.exposed().decode().splitlines() if not line.startswith("#"))
@@ -84,3 +91,19 @@ def test_routes_and_transfers_are_counted() -> None:
     assert 'glancetx_request_seconds_count{method="GET",route="/v2/images/<image_id>",status="200"} 2.0' in text
     assert "glancetx_requests_under_way 1.0" in text
     assert 'glancetx_transferred_bytes_total{direction="upload",store="cheap"} 1000.0' in text
+
+
+def test_times_are_counted_as_prometheus_does() -> None:
+    """Each in the bucket of its bound, which belongs to it, and what is beyond the last one in that without."""
+    metrics, registry = Metrics(), CollectorRegistry()
+    theirs = Histogram("theirs", "", buckets=SECONDS, registry=registry)
+    for seconds in (0.0, 0.001, 0.0011, 600.0, 601.0, *([0.3] * UNSEEN)):
+        theirs.observe(seconds)
+        metrics.request_begun()
+        metrics.request_ended("GET", "/", 200, seconds)
+    shown = [
+        line.rsplit(" ", 1)[1] for line in metrics.exposed().decode().splitlines() if "request_seconds_bucket" in line
+    ]
+    assert shown == [
+        line.rsplit(" ", 1)[1] for line in generate_latest(registry).decode().splitlines() if "_bucket" in line
+    ]
