@@ -1,4 +1,4 @@
-"""Signed images: what its owner did not sign is not kept, whatever key and hash he uses."""
+"""Signed images: what its owner did not sign is not kept, whatever key and hash he uses (P-024)."""
 
 from __future__ import annotations
 

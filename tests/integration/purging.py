@@ -1,4 +1,4 @@
-"""``db purge`` by us and by a real glance-manage, on the same rows: what remains must be the same."""
+"""``db purge`` by us and by a real glance-manage, on the same rows: what remains must be the same (D-071)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Glance takes the cache's directory over from us, and we from it: what one has cached the other serves."""
+"""A real Glance takes the cache's directory over from us, and we from it: each serves what both cached (D-053)."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def told(found: list[str]) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_records(play: Play, tmp_path: Path) -> None:
-    """Images, their members, tags and data; and the rows of the database are the same (D-010..D-049)."""
+    """Images, their members, tags and data; and the rows of the database are the same (D-010..D-049, S-003)."""
     found = await play(RECORDS)
     assert not found, told(found)
     unlike = unlike_rows(tmp_path / THEIRS / "glance.sqlite", tmp_path / OURS / "db.sqlite")

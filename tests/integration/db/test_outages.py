@@ -1,4 +1,4 @@
-"""Databases that restart, lose connections, or have other transactions win."""
+"""Databases that restart, lose connections, or have other transactions win (D-054)."""
 
 from __future__ import annotations
 

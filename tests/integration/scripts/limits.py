@@ -1,6 +1,6 @@
 """What a project may have by Keystone's unified limits, and what it is told when it wants more.
 
-Rows: A-140, A-203, C-131, C-132.
+Rows: A-140, A-203, C-131, C-132, P-004.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from tests.running import DATA
 
 MIB = 1024 * 1024
 REGISTERED = {"image_size_total": 2, "image_stage_total": 2, "image_count_total": 6, "image_count_uploading": 1}
+AT_ONCE = {"status": "told at once", "message": "by the task there", "content-type": "it is an error"}
 USAGE = Ask("GET", "/v2/info/usage", caller=OWNER)
 
 
@@ -44,4 +45,7 @@ LIMITED = [
     Ask("DELETE", item(1), caller=OWNER),
     upload(4, bytes(MIB)),
     USAGE,
+    stage(5, bytes(MIB)),
+    run(5, differs=AT_ONCE),
+    Ask("GET", item(5), caller=OWNER, until={"os_glance_import_task": None}, differs={"body": "it is still staged"}),
 ]

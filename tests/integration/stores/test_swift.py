@@ -1,4 +1,4 @@
-"""The Swift store against a real Swift (S-074..S-076, S-079..S-081)."""
+"""The Swift store against a real Swift (S-074..S-076, S-079..S-081, S-083)."""
 
 from __future__ import annotations
 

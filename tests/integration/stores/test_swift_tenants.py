@@ -1,4 +1,4 @@
-"""Swift with an account for each project, of a real Keystone: alone, beside the released glance_store, in a service."""
+"""Swift with an account for each project, of a real Keystone: alone, beside glance_store (S-071), in a service."""
 
 from __future__ import annotations
 

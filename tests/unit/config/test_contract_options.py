@@ -146,7 +146,7 @@ def configured(folder: Path, text: str) -> Settings:
 
 
 REFUSED: Final = [
-    ("C-006", "[DEFAULT]\nenabled_backends = os_glance_x:file", "os_glance_x is reserved"),
+    ("C-006 S-002", "[DEFAULT]\nenabled_backends = os_glance_x:file", "os_glance_x is reserved"),
     ("C-006", "[DEFAULT]\nenabled_backends = a:file", "default_backend"),
     ("C-006", "[DEFAULT]\nimage_cache_dir = /c", "worker_self_reference_url"),
     ("C-014", "[DEFAULT]\nlimit_param_default = 0", "limit_param_default"),

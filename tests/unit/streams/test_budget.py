@@ -1,4 +1,4 @@
-"""Transfers share what may be under way."""
+"""Transfers share what may be under way (S-064)."""
 
 from __future__ import annotations
 
