@@ -100,10 +100,9 @@ def downloading(daemon: Daemon, image_id: str) -> Iterator[http.client.HTTPRespo
 
 
 @pytest.fixture
-def daemon(daemon: Daemon) -> Daemon:
-    """One that begins as others do."""
+def whole(daemon: Daemon) -> None:
+    """It begins as those do that nobody tests. Workers always do."""
     daemon.whole = True
-    return daemon
 
 
 @pytest.fixture
@@ -135,6 +134,7 @@ def pair(daemon: Daemon, systemd: socket.socket) -> Daemon:
     return daemon
 
 
+@pytest.mark.usefixtures("whole")
 def test_both_workers_serve(pair: Daemon) -> None:
     """On a new database two workers start at once; each of them answers when the other one does not."""
     first, second = workers(pair)
@@ -197,6 +197,7 @@ def test_workers_hurry(pair: Daemon) -> None:
             response.read()
 
 
+@pytest.mark.usefixtures("whole")
 def test_terminal_interrupts_gently(pair: Daemon) -> None:
     """Control-C is sent to all of the parent's process group; the workers hear of it only by the parent."""
     daemon = pair
@@ -234,6 +235,7 @@ def test_upload_ends(daemon: Daemon) -> None:
     assert daemon.call("GET", f"/v2/images/{image_id}/file") == (200, CONTENT)
 
 
+@pytest.mark.usefixtures("whole")
 def test_download_ends(daemon: Daemon) -> None:
     """SIGTERM: a client which is slow to read gets all bytes."""
     daemon.configure("[glancetx]\ndrain_timeout = 600")
@@ -362,6 +364,7 @@ def test_bad_option_at_reload(daemon: Daemon) -> None:
 # systemd
 
 
+@pytest.mark.usefixtures("whole")
 def test_tells_systemd(daemon: Daemon, systemd: socket.socket) -> None:
     """READY once requests are answered, RELOADING around a reload, STOPPING when draining begins."""
     daemon.start(NOTIFY_SOCKET=name(systemd))
@@ -441,6 +444,7 @@ def test_bad_argument(daemon: Daemon) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.usefixtures("whole")
 def test_database_cannot_be_opened(daemon: Daemon) -> None:
     """The log tells why, and the status is 1."""
     daemon.configure("[database]\nconnection = sqlite:////absent/db.sqlite")

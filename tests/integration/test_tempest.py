@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.disks import qcow2
+from tests.nursery import run_command
 from tests.running import Daemon
 from tests.services.keystone import AUTHTOKEN, PASSWORD, RealKeystone, find_venv
 from tests.services.programs import environment
@@ -127,8 +129,8 @@ def daemon(keystone: RealKeystone, source: Source, tmp_path_factory: pytest.Temp
     running = Daemon(folder)
     running.configure(options(running, keystone, source, folder))
     running.start()
-    manage = [str(Path(sys.executable).with_name("glancetx-manage")), "--config-file", str(folder / "glance-api.conf")]
-    subprocess.run([*manage, "db", "load_metadefs"], check=True, capture_output=True, timeout=300)
+    done = run_command("glancetx-manage", "--config-file", folder / "glance-api.conf", "db", "load_metadefs")
+    assert done.returncode == 0, done.stderr
     keystone.add_endpoint("image", running.url)
     yield running
     running.stop()
@@ -167,6 +169,24 @@ def modules(tempest: Path) -> list[str]:
     return [".".join(path.relative_to(site).with_suffix("").parts) for path in found]
 
 
+@cache
+def listed(tempest: Path) -> list[str]:
+    """The names of their tests, wherever the services are."""
+    nowhere = "http://127.0.0.1"
+    command = [str(tempest / "python"), "-m", "testtools.run", "--list", *modules(tempest)]
+    with TemporaryDirectory() as folder:
+        environ = configured(Path(folder), nowhere, nowhere)
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=True)
+    return done.stdout.splitlines()
+
+
+def configured(folder: Path, keystone: str, source: str) -> dict[str, str]:
+    """Write their configuration, with these URLs; the environment in which it is read."""
+    text = CONFIGURATION.format(folder=folder, keystone=keystone, password=PASSWORD, source=source)
+    (folder / "tempest.conf").write_text(text)
+    return {**os.environ, "TEMPEST_CONFIG_DIR": str(folder), "TEMPEST_CONFIG": "tempest.conf"}
+
+
 def wants_one_store(test: str) -> bool:
     return any(part in test for part in ONE_STORE)
 
@@ -200,16 +220,10 @@ def test_tempest_with_one_store(source: Source, tmp_path_factory: pytest.TempPat
 def run_tempest(keystone: RealKeystone, source: Source, folder: Path, wanted: Callable[[str], bool]) -> int:
     """Run the *wanted* tests, of which none may fail; returns how many passed."""
     tempest = environment("GLANCETX_TEMPEST_VENV", "tempest-venv", "tempest")
-    python = str(tempest / "python")
-    text = CONFIGURATION.format(folder=folder, keystone=keystone.url, password=PASSWORD, source=source.url)
-    (folder / "tempest.conf").write_text(text)
-    names = modules(tempest)
-    settings = {**os.environ, "TEMPEST_CONFIG_DIR": str(folder), "TEMPEST_CONFIG": "tempest.conf"}
-    command = [python, "-m", "testtools.run", "--list", *names]
-    listed = subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, timeout=99, check=True)
-    (folder / "list").write_text("\n".join(test for test in listed.stdout.splitlines() if wanted(test)))
+    settings = configured(folder, keystone.url, source.url)
+    (folder / "list").write_text("\n".join(test for test in listed(tempest) if wanted(test)))
     with (folder / "results").open("wb") as results, (folder / "errors").open("wb") as errors:
-        command = [python, "-m", "subunit.run", "--load-list", str(folder / "list"), *names]
+        command = [str(tempest / "python"), "-m", "subunit.run", "--load-list", str(folder / "list"), *modules(tempest)]
         subprocess.run(command, cwd=folder, env=settings, stdout=results, stderr=errors, timeout=560, check=False)
     with (folder / "results").open("rb") as results:
         command = [str(tempest / "subunit2csv"), "--no-passthrough"]
