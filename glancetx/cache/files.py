@@ -132,11 +132,14 @@ class Draft:
             mark(self.descriptor, FILLING, "1")
             os.link(first, self._path)
             self._named = True
-        except FileExistsError:
-            self.close()
-            return False
-        finally:
-            first.unlink(missing_ok=True)
+            first.unlink()
+        except BaseException as error:  # a descriptor left open keeps the lock, and readers waiting
+            with suppress(OSError):
+                first.unlink(missing_ok=True)
+            self.drop()
+            if isinstance(error, FileExistsError):
+                return False
+            raise
         reach("cache.created")
         return True
 
@@ -173,8 +176,10 @@ class Draft:
 
     def drop(self) -> None:
         """Leave nothing, of a draft that nobody reads."""
-        self.abandon()
-        self.close()
+        try:
+            self.abandon()
+        finally:
+            self.close()
 
     def close(self) -> None:
         if self.descriptor >= 0:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -156,6 +157,27 @@ def test_one_draft(folder: CacheFolder) -> None:
     draft.publish(CONTENT.mark)
     assert not folder.draft(IMAGE).create()
     draft.close()
+
+
+@pytest.mark.parametrize("call", ["setxattr", "link", "unlink"])
+def test_a_disk_that_fails(folder: CacheFolder, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """What could not be begun keeps no lock, for which readers would wait, and is begun the next time."""
+    fine, failures = getattr(os, call), [errno.EIO]
+
+    def failing(*args: Any, **more: Any) -> Any:
+        if failures:
+            raise OSError(failures.pop(), "injected")
+        return fine(*args, **more)
+
+    monkeypatch.setattr(os, call, failing)
+    draft = folder.draft(IMAGE)
+    with pytest.raises(OSError, match="injected"):
+        draft.create()
+    assert draft.descriptor == -1
+    again = folder.draft(IMAGE)
+    assert again.create()
+    again.drop()
+    assert os.listdir(folder.incomplete) == []
 
 
 def test_strange_names(folder: CacheFolder) -> None:
