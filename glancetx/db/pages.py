@@ -71,6 +71,7 @@ def _find_marker(connection: Connection, sight: Sight, marker: str, sort: Sort) 
 
 @lru_cache(CACHED)
 def _marker(dialect: Dialect, is_admin: bool, keys: tuple[str, ...]) -> Prepared:
-    """The sort values of an image, if the caller may see it (A-041)."""
-    found = select(*(images.c[key] for key in keys)).where(images.c.id == bindparam("wanted", None), alive(images))
-    return prepare_query(found if is_admin else found.where(visible_by_id(bindparam("project", None))), dialect)
+    """The sort values of an image, if the caller may see it (A-041); an administrator's may be deleted meanwhile."""
+    found = select(*(images.c[key] for key in keys)).where(images.c.id == bindparam("wanted", None))
+    visible = found.where(alive(images), visible_by_id(bindparam("project", None)))
+    return prepare_query(found if is_admin else visible, dialect)

@@ -23,6 +23,10 @@ EXACT: Final = frozenset({"checksum", "os_hash_algo", "os_hash_value", "owner"})
 VISIBILITIES: Final = frozenset({"public", "private", "shared", "community", "all"})
 MEMBER_STATUSES: Final = frozenset({"pending", "accepted", "rejected", "all"})
 _VALUE: Final = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^",]*)', re.DOTALL)
+UNDECODABLE: Final = (
+    "Error decoding your request. Either the URL or the request body contained characters that could not be decoded "
+    "by Glance"
+)
 _UNCLOSED: Final = "The quote is not closed."
 _NO_COMMA: Final = "There is no comma {} quotation mark."
 # From a year to the fraction of a second, each part needing those before it.
@@ -39,8 +43,10 @@ def parse_query(raw: bytes) -> Pairs:
     """The parameters in order. :raises Invalid: if they are not percent-encoded UTF-8, or hold a NUL."""
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=256)
+    except UnicodeError:
+        raise Invalid(UNDECODABLE) from None
     except ValueError:
-        raise Invalid("The query string is not valid percent-encoded UTF-8, or has too many parameters.") from None
+        raise Invalid("The query string has too many parameters.") from None
     if any("\0" in text for pair in pairs for text in pair):
         raise Invalid("The query string contains a NUL character.")
     return pairs

@@ -248,12 +248,14 @@ async def test_marker_without_update(engine: Engine, images: Images, new_image: 
 
 @pytest_twisted.ensureDeferred
 async def test_bad_marker(images: Images, new_image: NewImage) -> None:
-    """A marker that is unknown, deleted or invisible is refused (A-041)."""
+    """A marker that is unknown, deleted or invisible is refused (A-041); administrators go on behind a deleted one."""
     made = await make(images, new_image, {}, {"owner": "theirs", "visibility": "private"})
     await images.delete(made[0], was="queued")
     for marker in ("unknown", made[0].id, made[1].id):
         with pytest.raises(Invalid):
             await images.list(US, ImageQuery(limit=9, marker=marker))
+    found = await images.list(ADMIN, ImageQuery(limit=9, sort=BY_NAME, marker=made[0].id))
+    assert [image.name for image in found] == ["b"]
 
 
 @pytest_twisted.ensureDeferred
