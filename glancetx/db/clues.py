@@ -81,12 +81,17 @@ def named_clues(tags: int, properties: int) -> Iterator[Clue]:
         yield _property(_named(f"property_{number}"), _named(f"value_{number}"))
 
 
-def clue_values(query: ImageQuery) -> dict[str, str] | None:
-    """What the `named_clues` of a query are given; None if one of them is nothing that a column can hold."""
+def too_wide(query: ImageQuery) -> bool:
+    """Whether one of the tags and properties of a query is nothing that a column can hold."""
+    return any(map(is_wide, (*query.tags, *query.properties, *query.properties.values())))
+
+
+def clue_values(query: ImageQuery) -> dict[str, str]:
+    """What the `named_clues` of a query are given."""
     values = {f"tag_{number}": tag for number, tag in enumerate(query.tags)}
     for number, (name, value) in enumerate(query.properties.items()):
         values |= {f"property_{number}": name, f"value_{number}": value}
-    return None if any(map(is_wide, values.values())) else values
+    return values
 
 
 def _named(name: str) -> BindParameter[Any]:

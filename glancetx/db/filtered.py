@@ -6,36 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import DBAPIError
 
 from glancetx.db.clues import Clue, clues_in, size
 from glancetx.db.dialects import is_stop, stopped, stops_within
-from glancetx.db.paging import Sort
-from glancetx.db.pieces import Marker, Pieces, bounds
+from glancetx.db.page import Page
+from glancetx.db.pieces import Pieces, bounds
 from glancetx.db.rows import moment
-from glancetx.db.shares import Share, Sight, shares
-from glancetx.domain.query import ImageQuery
+from glancetx.db.shares import Share, shares
 
 TIMES: Final = ("created_at", "updated_at")
 
 
 @define
-class Filtered:
-    """As `Plain`, for any *query*.
+class Filtered(Page):
+    """The page of any query.
 
     :raises Invalid: if a filter is unknown.
     """
 
-    _connection: Connection
-    _sight: Sight
-    _query: ImageQuery
-    _sort: Sort
-    _marker: Marker | None
-    _few: bool
     _shown: list[Share] = field(init=False)
     _clues: list[Clue] = field(init=False)
-    _shared: int | None = None
 
     def __attrs_post_init__(self) -> None:
         self._shown = shares(
@@ -44,7 +36,6 @@ class Filtered:
         self._clues = list(clues_in(self._query))
 
     def sizes(self, most: int) -> Sequence[int]:
-        """As `Plain.sizes`."""
         shared = [share.clue for share in self._shown if share.clue] if self._shared is None else []
         counts = [*map(size, shared), *(size(clue, most + 1) for clue in self._clues)]
         found = list(self._connection.execute(select(*counts)).one()) if counts else []
@@ -53,7 +44,6 @@ class Filtered:
         return found
 
     def rows(self, *, followed: int | None = None, bound: int | None = None) -> Sequence[Any] | None:
-        """As `Plain.rows`."""
         query = self.query(followed=followed, bounded=bound is not None)
         if query is None:
             return ()
@@ -68,7 +58,6 @@ class Filtered:
         return None if bound is not None and stopped(self._connection, cursor) else found
 
     def ends_within(self, count: int) -> bool:
-        """As `Plain.ends_within`."""
         query = self._pieces(None, bounded=True).walked(self._shown)
         if query is None or not stops_within(self._connection.dialect):
             return True

@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, bindparam, select
 
-from glancetx.db.clues import FEW, clue_values
+from glancetx.db.clues import FEW, too_wide
 from glancetx.db.dialects import alive
 from glancetx.db.filtered import Filtered
 from glancetx.db.filters import complete, visible_by_id
+from glancetx.db.page import Page
 from glancetx.db.paging import Sort
 from glancetx.db.pieces import Marker
 from glancetx.db.plain import CACHED, Plain
@@ -42,11 +43,11 @@ def read_page(connection: Connection, sight: Sight, query: ImageQuery, *, few: b
     sort = complete(query.sort)
     marker = None if query.marker is None else _find_marker(connection, sight, query.marker, sort)
     filters = (query.equal, query.any_of, query.minimum, query.maximum, query.dates)
-    kind = Filtered if any(filters) or clue_values(query) is None else Plain
+    kind = Filtered if any(filters) or too_wide(query) else Plain
     return _find(kind(connection, sight, query, sort, marker, few), query.limit)
 
 
-def _find(page: Plain | Filtered, limit: int) -> Sequence[Any]:
+def _find(page: Page, limit: int) -> Sequence[Any]:
     most, bound = FEW, TRIED * max(1, limit)
     while sizes := page.sizes(most):
         least = min(sizes)

@@ -10,15 +10,16 @@ from functools import lru_cache
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
-from sqlalchemy import Boolean, Connection, Dialect, Integer, bindparam, literal_column, select
+from sqlalchemy import Boolean, Dialect, Integer, bindparam, literal_column, select
 
 from glancetx.db.clues import FEW, clue_values, named_clues, shared_with, size
 from glancetx.db.dialects import stops_within
+from glancetx.db.page import Page
 from glancetx.db.paging import Sort
 from glancetx.db.pieces import Marker, Pieces, bounds
 from glancetx.db.prepared import Prepared, prepare_query
 from glancetx.db.schema import images
-from glancetx.db.shares import Share, Sight, shares
+from glancetx.db.shares import Share, shares
 from glancetx.domain.query import ImageQuery
 
 CACHED: Final = 256
@@ -48,26 +49,16 @@ class Shape:
 
 
 @define
-class Plain:
-    """The page of *query* behind *marker*; tags and properties have `clue_values`.
+class Plain(Page):
+    """Tags and properties of the query are not `too_wide`."""
 
-    *few*: as `select_images` wants it.
-    """
-
-    _connection: Connection
-    _sight: Sight
-    _query: ImageQuery
-    _sort: Sort
-    _marker: Marker | None
-    _few: bool
     _values: dict[str, Any] = field(init=False)
     _shape: Shape = field(init=False)
-    _shared: int | None = None
 
     def __attrs_post_init__(self) -> None:
         sight, query, marker = self._sight, self._query, self._marker
         self._values = {
-            **(clue_values(query) or {}),
+            **clue_values(query),
             "project": sight.project_id,
             "status": query.member_status,
             "hidden": query.os_hidden,
@@ -86,7 +77,6 @@ class Plain:
         )
 
     def sizes(self, most: int) -> Sequence[int]:
-        """To how many rows each tag and property leads, counted up to one more than *most*."""
         shape = self._shape
         of_others = not shape.is_admin and shape.of_project and shape.visibility in (None, "all", "shared")
         asks = of_others and self._shared is None
@@ -100,9 +90,6 @@ class Plain:
         return sizes
 
     def rows(self, *, followed: int | None = None, bound: int | None = None) -> Sequence[Any] | None:
-        """The rows of the page; None if they were not found within *bound*. Fewer than wanted do not count unless the
-        list `ends_within` it.
-        """
         query = self.query(followed=followed, bounded=bound is not None)
         if query is None:
             return ()
@@ -110,7 +97,6 @@ class Plain:
         return read(self._connection, self.values(bound))
 
     def ends_within(self, count: int) -> bool:
-        """Whether no more than *count* images are asked, or the database would have stopped by itself."""
         query = _walked(self._connection.dialect, self._shaped(None, bounded=True))
         if query is None or not stops_within(self._connection.dialect):
             return True
