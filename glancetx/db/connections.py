@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from glancetx.db.dialects import Fault, Pool
+from glancetx.db.dialects import Fault, Pool, permit_ending
 from glancetx.db.handover import Inbox, Outbox
 from glancetx.db.telling import afterwards
 from glancetx.domain.errors import DatabaseUnavailable, Invalid, OutcomeUnknown
@@ -176,12 +176,14 @@ class ConnectionThreads:
         groups: dict[Any, list[Joint[Any]]] = {}
         for call in calls:
             groups.setdefault(call.works, []).append(call)
+        last = next(reversed(groups))
         try:
             kept = self._connect()
             afterwards(kept.connection)  # of a transaction that came to nothing
             results: dict[Joint[Any], Any] = {}
             told = []
             for works, alike in groups.items():
+                permit_ending(kept.connection, works is last)
                 results.update(zip(alike, works(kept.connection, [call.order for call in alike]), strict=True))
                 told.append((alike[0], afterwards(kept.connection)))
             committing = True
@@ -189,7 +191,7 @@ class ConnectionThreads:
         except Exception as error:
             fault = self._pool.fault(error)
             self._give_up(kept, fault)
-            if not committing:
+            if not committing or fault is Fault.VALUE:
                 return None
             return [Failure(_explain(fault, begun=True, committing=True) or error) for _ in calls]
         for first, tell in told:
@@ -208,6 +210,7 @@ class ConnectionThreads:
         try:
             kept = self._connect()
             afterwards(kept.connection)  # of a transaction that came to nothing
+            permit_ending(kept.connection, isinstance(call, Joint))
             result = call.work(kept.connection)
             committing = True
             kept.connection.commit()

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 from sqlalchemy import BindParameter, Connection, Dialect, Select, Update, bindparam
 
-from glancetx.db.dialects import is_stop, stopped, takes_several
+from glancetx.db.dialects import is_stop, leave, stopped, takes_several
 
 
 @frozen
@@ -84,7 +84,10 @@ class Outcome:
     rows: Sequence[Any]
 
 
-def send_all(connection: Connection, statements: Sequence[tuple[Prepared, Mapping[str, Any]]]) -> list[Outcome]:
+Statement = tuple[Prepared, Mapping[str, Any]]
+
+
+def send_all(connection: Connection, statements: Sequence[Statement]) -> list[Outcome]:
     """Within a transaction: each of *statements* with its values, one after the other.
 
     In one go where the database takes that: for each of them alone, threads on both sides are put to sleep and woken.
@@ -93,11 +96,23 @@ def send_all(connection: Connection, statements: Sequence[tuple[Prepared, Mappin
     with closing(connection.connection.cursor()) as cursor:
         if not takes_several(connection.dialect):
             return [_outcome(cursor, each.text, each._converted(values)) for each, values in statements]
-        texts = [cursor.mogrify(each.text, each._converted(values)) for each, values in statements]
-        outcomes = [_outcome(cursor, ";\n".join(texts))]
+        outcomes = [_outcome(cursor, ";\n".join(_in_words(cursor, each) for each in statements))]
         while cursor.nextset():
             outcomes.append(_outcome(cursor))
         return outcomes
+
+
+def end_with(connection: Connection, statements: Sequence[Statement]) -> None:
+    """Within a transaction that `may_end`: send *statements* with the commit."""
+    _begin(connection)
+    with closing(connection.connection.cursor()) as cursor:
+        leave(connection, [_in_words(cursor, each) for each in statements])
+
+
+def _in_words(cursor: Any, statement: Statement) -> str:
+    prepared, values = statement
+    text: str = cursor.mogrify(prepared.text, prepared._converted(values))
+    return text
 
 
 def _outcome(cursor: Any, *statement: Any) -> Outcome:

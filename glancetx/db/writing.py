@@ -24,9 +24,9 @@ from glancetx.db.children import (
     reconcile_tags,
 )
 from glancetx.db.claims import NOBODY, add_claim, drop_claim
-from glancetx.db.dialects import alive, as_kept
+from glancetx.db.dialects import alive, as_kept, may_end
 from glancetx.db.own_schema import claims
-from glancetx.db.prepared import Prepared, any_of, padded, prepare_change, send_all
+from glancetx.db.prepared import Prepared, Statement, any_of, end_with, padded, prepare_change, send_all
 from glancetx.db.reading import hold_images
 from glancetx.db.rows import COLUMNS
 from glancetx.db.schema import images
@@ -40,8 +40,6 @@ from glancetx.domain.limits import Limits
 # Made once: most of the time that SQLAlchemy needs for a statement goes into making it.
 _INSERT: Final = insert(images)
 _WRITTEN: Final = tuple(name for name in COLUMNS if name not in ("id", "created_at"))
-
-Statement = tuple[Prepared, Mapping[str, Any]]
 
 
 @frozen
@@ -132,6 +130,7 @@ def save_images(connection: Connection, saves: Sequence[Save]) -> list[Image]:
 
     :raises StatusConflict, ImageChanged: if it is not possible for one of them.
     """
+    last = may_end(connection)
     if len({each.image.id for each in saves}) < len(saves):  # who comes later must see what was written before
         return [saved for each in saves for saved in save_images(connection, [each])]
     _check_unchanged(connection, [each for each in saves if each.base is not None])
@@ -141,8 +140,26 @@ def save_images(connection: Connection, saves: Sequence[Save]) -> list[Image]:
         for each in saves
     ]
     both = list(zip(saves, saved, strict=True))
-    update_images(connection, [(image.id, each.was, _changes(each.base, image)) for each, image in both])
+    changes = [(image.id, each.was, _changes(each.base, image)) for each, image in both]
+    if last and all(_is_row_only(each, image) for each, image in both):
+        for each, image in both:
+            each.tell(connection, image)
+        # They are held and in the status that they were in, so each is found.
+        end_with(connection, _changed_all(connection.dialect, changes))
+        return saved
+    update_images(connection, changes)
     return [_save_rest(connection, each, image) for each, image in both]
+
+
+def _is_row_only(save: Save, image: Image) -> bool:
+    """Whether nothing but the image's own row is to be written."""
+    base = save.base
+    return (
+        base is not None
+        and (image.properties, image.tags, image.locations) == (base.properties, base.tags, base.locations)
+        and save.take is None
+        and save.release is None
+    )
 
 
 def _save_rest(connection: Connection, save: Save, image: Image) -> Image:
@@ -248,16 +265,17 @@ def update_images(connection: Connection, changes: Sequence[tuple[str, str, Mapp
 
     :raises StatusConflict: if one is in another status.
     """
-    outcomes = send_all(
-        connection,
-        [
-            (_changed(connection.dialect, tuple(values)), {**values, "wanted": image_id, "was": was})
-            for image_id, was, values in changes
-        ],
-    )
+    outcomes = send_all(connection, _changed_all(connection.dialect, changes))
     for (image_id, was, _), outcome in zip(changes, outcomes, strict=True):
         if outcome.count != 1:
             raise StatusConflict(image_id, was, status_of(connection, image_id))
+
+
+def _changed_all(dialect: Dialect, changes: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[Statement]:
+    return [
+        (_changed(dialect, tuple(values)), {**values, "wanted": image_id, "was": was})
+        for image_id, was, values in changes
+    ]
 
 
 @cache

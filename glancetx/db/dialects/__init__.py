@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from glancetx.db.dialects.choice import make_pools
+from glancetx.db.dialects.ending import leave, may_end, permit_ending
 from glancetx.db.dialects.expressions import (
     alive,
     beginning,
@@ -39,12 +40,15 @@ __all__ = [
     "is_stop",
     "json_row",
     "json_rows",
+    "leave",
     "likes_one_column",
     "lock_schema",
     "make_pools",
+    "may_end",
     "merges_distinct",
     "merges_unions",
     "nulls_are_smallest",
+    "permit_ending",
     "prefers_joins",
     "reads_what_it_locked",
     "stopped",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from glancetx.config.settings import DatabaseSettings
+from glancetx.db.dialects.ending import commit_what_is_left
 from glancetx.db.dialects.pools import Fault, Pool, Pools, share
 from glancetx.db.dialects.tls_contexts import connections_of_one_context
 from glancetx.domain.errors import ConfigurationError
@@ -38,6 +39,7 @@ def mysql_pools(url: URL, settings: DatabaseSettings) -> Pools:
     # READ COMMITTED: REPEATABLE READ locks gaps between rows, for which other transactions wait or die in deadlocks.
     writers = _engine(url, settings, "READ COMMITTED", several=True)
     readers = _engine(url, settings, "AUTOCOMMIT", several=False)
+    commit_what_is_left(writers.dialect)
     return Pools(
         writers=Pool(engine=writers, size=writing, classify=classify, recycle=settings.recycle, together=16),
         readers=Pool(engine=readers, size=reading, classify=classify, recycle=settings.recycle),

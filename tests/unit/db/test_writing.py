@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import evolve
+from twisted.internet.defer import DeferredList, ensureDeferred
 
 from glancetx.db.engine import Engine
 from glancetx.db.images import Images
 from glancetx.db.schema import images as table
-from glancetx.db.telling import nobody
+from glancetx.db.telling import Transaction, nobody, on_commit
 from glancetx.db.writing import Creation, Deletion, Save, create_images, delete_images, save_images
 from glancetx.domain.context import service_context
-from glancetx.domain.errors import ImageChanged, ImageExists, LimitExceeded, StatusConflict
+from glancetx.domain.errors import ImageChanged, ImageExists, ImageNotFound, LimitExceeded, StatusConflict
 from glancetx.domain.image import Image, Location
 from glancetx.domain.limits import UNLIMITED, Limits
 
@@ -34,6 +35,12 @@ def renamed(image: Image, name: str) -> Save:
 
 def deletion(image: Image, status: str = "deleted") -> Deletion:
     return Deletion(image, image.status, None, status, nobody)
+
+
+async def ended(wanted: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """What came of *wanted*, asked for at once."""
+    outcomes: list[Any] = await DeferredList([ensureDeferred(each) for each in wanted], consumeErrors=True)
+    return outcomes
 
 
 async def found(images: Images, several: Sequence[Image]) -> list[Image]:
@@ -125,3 +132,36 @@ async def test_delete_fails(engine: Engine, images: Images, new_image: NewImage,
     with pytest.raises(StatusConflict):
         await engine.interact(delete_images, [deletion(one), third])
     assert await found(images, [one, other]) == [one, other]
+
+
+@pytest_twisted.ensureDeferred
+async def test_last_statements(engine: Engine, images: Images, new_image: NewImage) -> None:
+    """Who writes nothing more than the last statements is told whether they were written, alone and among others."""
+    told: list[str] = []
+
+    def tell(transaction: Transaction, image: Image) -> None:
+        on_commit(transaction, lambda: told.append(image.id))
+
+    one, two, three, four = [await images.create(new_image()) for _ in range(4)]
+    with pytest.raises(StatusConflict):
+        await images.delete(one, "active", tell=tell)
+    wanted: list[Coroutine[Any, Any, Any]] = [
+        images.save(evolve(one, name="a"), "queued", base=one, tell=tell),
+        images.delete(two, "queued", tell=tell),
+        images.delete(three, "active", tell=tell),
+        images.delete(two, "queued", tell=tell),
+    ]
+    outcomes = await ended(wanted)
+    assert [done for done, _ in outcomes[:2]] == [True, True]
+    assert outcomes[2][1].check(StatusConflict)
+    assert outcomes[3][1].check(StatusConflict)
+    assert sorted(told) == sorted([one.id, two.id])
+    assert (await images.get(ADMIN, one.id)).name == "a"
+    assert (await images.get(ADMIN, three.id)) == three
+    with pytest.raises(ImageNotFound):
+        await images.get(ADMIN, two.id)
+    outcomes = await ended(  # SQLite keeps any name
+        images.save(evolve(each, name=name), "queued", base=each) for each, name in ((three, "b"), (four, "x" * 300))
+    )
+    assert outcomes[0] == (True, await images.get(ADMIN, three.id))
+    assert outcomes[0][1].name == "b"
