@@ -121,8 +121,9 @@ class ImageChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._timer.cancel()
-        self._timer = None  # it holds us: a circle would be left for the garbage collector
         super().connectionLost(reason)
+        # These hold us: circles would be left for the garbage collector.
+        self._timer, self._body, self._framing, self.requests = None, None, None, []
 
     @property
     def leaf(self) -> IResource | None:

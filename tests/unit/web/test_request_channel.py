@@ -144,15 +144,17 @@ def test_headers_do_not_wait_for_a_body_that_does_not_come() -> None:
     assert rig.said.endswith(b"\r\n\r\n")
 
 
-def test_a_lost_connection_is_no_circle() -> None:
-    """Nothing of it is left for the garbage collector, which stops everything while it looks."""
+@pytest.mark.parametrize("head", [("GET / HTTP/1.1",), ("PUT / HTTP/1.1", "Content-Length: 5")])
+def test_a_lost_connection_is_no_circle(head: tuple[str, ...]) -> None:
+    """Nothing of it is left for the garbage collector, be it within a body; that stops everything while it looks."""
     gc.disable()
     try:
         rig = Rig()
-        rig.send("GET / HTTP/1.1")
+        rig.send(*head)
         rig.channel.connectionLost(Failure(ConnectionDone()))
         rig.transport.producer = None
         rig.logged.clear()
+        rig.lab.requests.clear()
         left = weakref.ref(rig.channel)
         del rig.channel
         assert left() is None
