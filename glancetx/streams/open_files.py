@@ -63,7 +63,11 @@ class OpenFiles(Generic[F]):
         file = self._kept.get(name)
         if file is None:
             return None
-        if not file.look():
+        try:
+            usable = file.look()
+        except OSError:  # NFS, which has lost it (ESTALE)
+            usable = False
+        if not usable:
             self.forget(name)
             return None
         file.readers += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from glancetx.db.claims import Claims
@@ -42,8 +43,10 @@ class Scrubs:
         for orphan in [each for each in await self._claims.orphans() if each.kind == SCRUB]:
             try:
                 gone = await self._claims.take_over(orphan, self._finish)
-            except RemovalUnknown as error:
-                self._log.error("image {image}: its data stays for now: {error!r}", image=orphan.image_id, error=error)
+            except CancelledError:
+                raise
+            except Exception:  # one must not keep the others
+                self._log.failure("image {image}: scrubbing failed, to be tried again", image=orphan.image_id)
                 gone = False
             if gone is not None:
                 done.append(gone)

@@ -76,6 +76,16 @@ def test_the_last_reader_closes(room: Room, clock: Clock, forgotten: bool) -> No
     assert not is_open(file, room.path())
 
 
+def test_what_cannot_be_looked_at_is_not_found(room: Room) -> None:
+    """Who asks opens it anew, and hears then what is wrong."""
+    file = room.open()
+    file.leave()
+    os.close(file.descriptor)
+    assert room.files.find(room.path()) is None
+    anew = room.open()
+    assert room.files.find(room.path()) is anew
+
+
 def test_without_a_name_it_is_not_found(room: Room) -> None:
     """It was deleted, in whatever process."""
     file = room.open()

@@ -60,6 +60,7 @@ class Distant(MemoryStore):
         super().__init__("distant")
         self.held: list[Deferred[None]] = []
         self.away = False
+        self.broken = ""  # what nobody can delete for a defect
 
     async def discard(self, image_id: str, attempt: str) -> None:
         if self.away:
@@ -70,6 +71,8 @@ class Distant(MemoryStore):
             self._kept.pop(url, None)
 
     async def delete(self, url: str) -> None:
+        if url == self.broken:
+            raise RuntimeError("a defect")
         await self._hold()
         await super().delete(url)
 
@@ -432,6 +435,31 @@ async def test_scrubber_that_is_stopped(cluster: Cluster, image: Image) -> None:
     (await cluster.store.reached(2)).callback(None)
     assert await sweeping == 1
     assert cluster.store.urls == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_scrubber_that_meets_a_defect(cluster: Cluster, images: Images, new_image: NewImage) -> None:
+    """It goes on with what else a dead one has begun."""
+    dead, other = await cluster.node(), await cluster.node()
+    for image in [await images.create(new_image(disk_format="raw", container_format="bare")) for _ in range(2)]:
+        published = await cluster.publish(image, await cluster.saving(dead, image))
+        await images.delete(published, was="active", later=True)
+    scrubbing = [
+        Deferred.fromCoroutine(dead.scrubs.scrub(doomed))
+        for doomed in await PendingDeletes(cluster.engine).due(0, 10)
+    ]
+    asleep = [await cluster.store.reached(number) for number in (1, 2)]
+    await cluster.pass_a_lease(other)
+    (first, *_) = await other.claims.orphans()
+    cluster.store.broken = cluster.store.url_prefix + first.image_id
+    going_on = Deferred.fromCoroutine(other.scrubs.go_on())
+    (await cluster.store.reached(3)).callback(None)
+    assert await going_on == [False, True]
+    assert cluster.store.urls == [cluster.store.broken]
+    for each, held in zip(scrubbing, asleep, strict=True):
+        held.callback(None)
+        with pytest.raises((CancelledError, RuntimeError)):
+            await each
 
 
 @pytest_twisted.ensureDeferred
