@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ from typing import Any
 def postpone(*names: str) -> None:
     """Have these modules loaded when something of them is used, and not when somebody imports them as a whole.
 
-    To be called before anybody does. What uses them first has to be the main thread.
+    To be called before anybody does. As with an import, threads wait for the one that came first.
     """
     for name in names:
         spec = None if name in sys.modules else find_spec(name)
@@ -26,12 +27,15 @@ class _Postponed(ModuleType):
     def __init__(self, spec: ModuleSpec) -> None:
         super().__init__(spec.name)
         self.__spec__ = spec
+        self.__loading__, self.__begun__ = RLock(), False
 
     def __getattr__(self, name: str) -> Any:
         """Anything is missing until the module is loaded."""
-        spec = self.__spec__
-        if self.__class__ is _Postponed and spec is not None and spec.loader is not None:
-            self.__class__ = ModuleType  # type: ignore[assignment]
-            vars(self).update(vars(module_from_spec(spec)))
-            spec.loader.exec_module(self)
-        return getattr(self, name)
+        with self.__loading__:
+            spec = self.__spec__
+            if not self.__begun__ and spec is not None and spec.loader is not None:
+                self.__begun__ = True
+                vars(self).update(vars(module_from_spec(spec)))
+                spec.loader.exec_module(self)
+                self.__class__ = ModuleType  # type: ignore[assignment]
+        return ModuleType.__getattribute__(self, name)
