@@ -39,10 +39,11 @@ def uploads(arena: Arena, clients: int) -> Case:
     if other := arena.glance():
         servers.append(other)
     goals = [
-        Goal(measure="speed", subject=subject.name, against="ideal", bound=0.9, at_most=False),
-        Goal(measure="speed", subject=subject.name, against="glance", bound=2, at_most=False),
-        Goal(measure="peak memory", subject=subject.name, bound=120, at_most=True),
+        Goal(measure="speed", subject=subject.name, against="ideal", bound=1, at_most=False),
+        Goal(measure="peak memory", subject=subject.name, bound=100, at_most=True),
     ]
+    if clients == 1:
+        goals.append(Goal(measure="speed", subject=subject.name, against="glance", bound=2.3, at_most=False))
     return Case(
         name=f"upload-{clients}",
         title=f"Upload of {arena.options.size // _MIB} MiB, {clients} at once",
@@ -78,13 +79,13 @@ def downloads(arena: Arena, clients: int, tls: bool) -> Case:
         if server is not None:
             path = _stored(arena, server, tls)
             contestants.append(Contestant(server.name, partial(_download, arena, server, path, clients, tls)))
-    bound = Goal(measure="processor", subject=subject.name, against="nginx", bound=1.3, at_most=True)
+    bound = 1.1 if tls else 1.0 if clients == 16 else 1.2
     return Case(
         name=f"{'tls-' if tls else ''}download-{clients}",
         title=f"Download {'by TLS' if tls else 'without TLS'}, {clients} at once",
         measures=_MEASURES,
         contestants=tuple(contestants),
-        goals=(bound,) if clients == 16 or tls else (),
+        goals=(Goal(measure="processor", subject=subject.name, against="nginx", bound=bound, at_most=True),),
     )
 
 

@@ -445,8 +445,7 @@ async def test_a_scrubber_that_meets_a_defect(cluster: Cluster, images: Images, 
         published = await cluster.publish(image, await cluster.saving(dead, image))
         await images.delete(published, was="active", later=True)
     scrubbing = [
-        Deferred.fromCoroutine(dead.scrubs.scrub(doomed))
-        for doomed in await PendingDeletes(cluster.engine).due(0, 10)
+        Deferred.fromCoroutine(dead.scrubs.scrub(doomed)) for doomed in await PendingDeletes(cluster.engine).due(0, 10)
     ]
     asleep = [await cluster.store.reached(number) for number in (1, 2)]
     await cluster.pass_a_lease(other)
