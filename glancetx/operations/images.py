@@ -135,10 +135,12 @@ class Catalog:
     async def list(self, context: RequestContext, query: ImageQuery) -> tuple[list[Image], str | None]:
         """A page of images, and the marker of the next page if there may be one (A-032, A-057)."""
         self._policy.check("get_images", context, {"project_id": context.project_id, "owner": context.project_id})
-        if query.limit == 0 or not all(self._showing.reads(context, name) for name in query.properties):
+        if not all(self._showing.reads(context, name) for name in query.properties):
+            return [], None
+        if query.limit == 0 and query.marker is None:  # a marker has to exist even so
             return [], None
         page = await self._images.list(context, query)
-        last = page[-1].id if len(page) == query.limit else None
+        last = page[-1].id if page and len(page) == query.limit else None
         return [
             self._showing.to(context, image)
             for image in page
@@ -307,7 +309,7 @@ def check_text(name: str, value: Any) -> None:
         raise Invalid("Property names can't contain 4 byte unicode.")
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
     if any(is_wide(text) for text in texts):
-        what = "Param values" if isinstance(value, list) else name.capitalize()
+        what = "Param values" if isinstance(value, list) else name.title()
         raise Invalid(f"{what} can't contain 4 byte unicode{'.' if isinstance(value, list) else ' characters.'}")
     if any("\0" in text for text in (name, *texts)):
         raise Invalid(f"{name.capitalize()} can't contain a NUL character.")

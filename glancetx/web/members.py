@@ -12,6 +12,7 @@ from glancetx.web.routing import Answer, Call, route
 from glancetx.web.views import moment
 
 MISSING: Final = "Image {} not found."
+NO_DOCUMENT: Final = "Unexpected body type. Expected list/dict."
 
 
 class MembersRoom:
@@ -38,7 +39,9 @@ class MembersRoom:
     async def set_status(self, call: Call, image_id: str, member_id: str) -> Answer:
         document = await call.json()
         if not isinstance(document, dict):
-            raise Invalid('Expected a status in the form: {"status": "status"}')
+            raise Invalid(
+                'Expected a status in the form: {"status": "status"}' if isinstance(document, list) else NO_DOCUMENT
+            )
         if "status" not in document:
             raise Invalid("Status not specified")
         member = await self._sharing.set_status(call.context, image_id, member_id, document["status"])
@@ -56,7 +59,9 @@ def wanted_member(document: object) -> str:
     :raises Invalid: if there is none, or something that cannot be one.
     """
     if not isinstance(document, dict):
-        raise Invalid('Expected a member in the form: {"member": "image_id"}')
+        raise Invalid(
+            'Expected a member in the form: {"member": "image_id"}' if isinstance(document, list) else NO_DOCUMENT
+        )
     if "member" not in document:
         raise Invalid("Member to be added not specified")
     member = document["member"]

@@ -72,7 +72,7 @@ class QueryParser:
             limit=self._limit(_first(pairs, "limit")),
             marker=_first(pairs, "marker"),
             sort=parse_sort(pairs),
-            tags=tuple(value for name, value in pairs if name in ("tag", "tags")),
+            tags=tuple(value.strip() if name == "tag" else value for name, value in pairs if name in ("tag", "tags")),
             **filters.collected(),
         )
 
@@ -159,8 +159,8 @@ class _Filters:
 
 def parse_sort(pairs: Pairs) -> tuple[tuple[str, str], ...]:
     """Sort keys with directions, tie breakers appended with the last direction (A-042, A-043)."""
-    keys = [value for name, value in pairs if name == "sort_key"]
-    directions = [value for name, value in pairs if name == "sort_dir"]
+    keys = [value.strip() for name, value in pairs if name == "sort_key"]
+    directions = [value.strip() for name, value in pairs if name == "sort_dir"]
     combined = [value for name, value in pairs if name == "sort"]
     if combined and (keys or directions):
         raise Invalid("Old and new sorting syntax cannot be combined")

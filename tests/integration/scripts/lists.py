@@ -149,7 +149,7 @@ VALUES = {
     "owner": [OWNER, STRANGER, "", "nobody", f"in:{OWNER}"],
     "protected": ["true", "false", "True", "1", ""],
     "os_hidden": ["true", "false", "True", "FALSE", "1", ""],
-    "tag": ["a", "b", "größe", "nothing", "a,b", "c:d", "", "a&tag=b", "a&tag=nothing"],
+    "tag": ["a", "b", "größe", "nothing", "a,b", "c:d", "", "a&tag=b", "a&tag=nothing", " a "],
     "checksum": ["f97c5d29941bfb1b2fdab0874906ab82", "0"],
     "os_hash_algo": ["sha512", "md5"],
     "os_hash_value": ["0"],
@@ -221,6 +221,7 @@ SORTING = [
         "sort_key=nothing",
         "sort_key=min_ram",
         "sort_key=",
+        "sort_key=%20name&sort_dir=asc%20",
         "sort_dir=up",
     )
 ]
@@ -252,6 +253,8 @@ ODD = [
     listing("name"),
     listing("&&&"),
     listing("limit=2&name=alpha&color=red"),
+    listing(f"limit=0&marker={image_id(99)}"),
+    listing(f"limit=0&marker={image_id(1)}"),
     listing("name=alpha;limit=1", differs={"body": "a semicolon separates nothing"}),
     listing("name=a+b"),
     listing("limit=2&tag=a&tag=b", differs=LINKS),

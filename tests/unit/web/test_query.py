@@ -37,6 +37,7 @@ def test_limit_is_capped() -> None:
         ("sort_key=name&sort_dir=asc", (("name", "asc"), ("created_at", "asc"), ("id", "asc"))),
         ("sort=name:asc,size", (("name", "asc"), ("size", "desc"), ("created_at", "desc"), ("id", "desc"))),
         ("sort=id:asc", (("id", "asc"), ("created_at", "asc"))),
+        ("sort_key=%20name&sort_dir=asc%20", (("name", "asc"), ("created_at", "asc"), ("id", "asc"))),
         (
             "sort_key=name&sort_key=size&sort_dir=asc&sort_dir=desc",
             (("name", "asc"), ("size", "desc"), ("created_at", "desc"), ("id", "desc")),
