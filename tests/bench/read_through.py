@@ -1,7 +1,9 @@
 """Downloads through glancetx against a raw client of the store: ``python -m tests.bench.read_through [MIB] [AT ONCE]``.
 
-Swift's raw client is curl with a token, Ceph's is ``rbd export``; ours is curl, which asks glancetx for the image. Each
-line is one image that is read so many times at once, both ways in turn.
+Swift's raw client is curl with a token, Ceph's is ``rbd export``; ours is curl, which asks glancetx for the image.
+Between them is the ideal relay, `tests.bench.ideal_relay`, which curl asks as well: what it loses is the price of a
+relay that computes the digest of what it sends. Each line is one image that is read so many times at once, all ways in
+turn.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from attrs import frozen
 from tests.bench import images
 from tests.bench.measure import Watch
 from tests.bench.peers import Certificate, make_certificate
+from tests.bench.processes import HOST, ROOT, Process, free_port
 from tests.bench.services import start_glancetx
 from tests.services.ceph import GIB, Ceph
 from tests.services.ceph import USER as CEPH_USER
@@ -35,10 +38,12 @@ PATIENCE = 300.0
 
 @frozen
 class Subject:
-    """A store with servers that run: *options* of glancetx, and the command that reads an image without it."""
+    """A store with servers that run: *options* of glancetx, the command that reads an image without it, and what the
+    ideal *relay* has to know."""
 
     options: str
     raw: Callable[[str], list[str]]
+    relay: list[str]
 
 
 @contextmanager
@@ -54,7 +59,8 @@ def swift(folder: Path) -> Iterator[Subject]:
             f"swift_store_key = {server.key}\nswift_store_container = bench\n"
             "swift_store_create_container_on_put = true\n"
         )
-        yield Subject(options, lambda name: curl(f"{server.storage_url}/bench/{name}", "-H", header))
+        prefix = f"{server.storage_url}/bench"
+        yield Subject(options, lambda name: curl(f"{prefix}/{name}", "-H", header), ["swift", prefix, token_of(server)])
     finally:
         processes.stop()
 
@@ -69,7 +75,8 @@ def rbd(folder: Path) -> Iterator[Subject]:
             f"stores = rbd\ndefault_store = rbd\nrbd_store_ceph_conf = {ceph.config}\nrbd_store_user = {CEPH_USER}\n"
         )
         command = ["rbd", "--conf", str(ceph.config), "--id", CEPH_USER, "--no-progress", "export"]
-        yield Subject(options, lambda name: [*command, f"images/{name}", "-"])
+        relay = ["rbd", str(ceph.config), CEPH_USER, "images"]
+        yield Subject(options, lambda name: [*command, f"images/{name}", "-"], relay)
     finally:
         ceph.stop()
 
@@ -96,26 +103,48 @@ def read(command: Sequence[str], count: int) -> float:
     return time.monotonic() - began
 
 
+@contextmanager
+def relaying(subject: Subject, folder: Path) -> Iterator[tuple[Process, str]]:
+    """The ideal relay, and where it listens."""
+    port = free_port()
+    program = [sys.executable, "-m", "tests.bench.ideal_relay", str(port), *subject.relay]
+    process = Process(program, folder / "relay.log", ROOT)
+    try:
+        process.wait_for_port(port)
+        yield process, f"http://{HOST}:{port}"
+    finally:
+        process.stop()
+
+
 def measure(kind: str, folder: Path, certificate: Certificate, content: Path, count: int) -> None:
-    """Print the line of one kind of store, each rate the median of all rounds."""
+    """Print the line of one kind of store, each figure the median of all rounds."""
     (folder / "servers").mkdir(parents=True)
     moved = content.stat().st_size * count / MIB
-    with KINDS[kind](folder / "servers") as subject:
+    with KINDS[kind](folder / "servers") as subject, relaying(subject, folder) as (relay, address):
         server = start_glancetx(folder / "glancetx", certificate, options=subject.options)
         try:
             stored = images.store(server, content, PATIENCE)
-            ours, theirs, used = [], [], []
+            rates, used = list[tuple[float, float, float]](), list[tuple[float, float]]()
             for _ in range(ROUNDS):
-                theirs.append(moved / read(subject.raw(stored), count))
-                with Watch(server.process.pid) as watch:
-                    ours.append(moved / read(curl(server.url(f"/v2/images/{stored}/file")), count))
-                used.append(watch.usage.cpu / (moved / 1024))
+                raw = read(subject.raw(stored), count)
+                with Watch(relay.pid) as ideal:
+                    relayed = read(curl(f"{address}/{stored}"), count)
+                with Watch(server.process.pid) as ours:
+                    through = read(curl(server.url(f"/v2/images/{stored}/file")), count)
+                rates.append((moved / raw, moved / relayed, moved / through))
+                used.append((ideal.usage.cpu / (moved / 1024), ours.usage.cpu / (moved / 1024)))
         finally:
             server.process.stop()
-    ratios = sorted(mine / raw for mine, raw in zip(ours, theirs, strict=True))
-    told = f"{median(theirs):.0f} | {median(ours):.0f} | {median(ratios):.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
+    columns = [f"{median(each):.0f}" for each in zip(*rates, strict=True)]
+    ratios = [ours / raw for raw, _, ours in rates]
     verdict = "met" if median(ratios) >= GOAL else "missed"
-    print(f"| {kind} | {count} | {told} | ≥ {GOAL}: {verdict} | {median(used):.2f} |", flush=True)
+    columns += [told(ratios), f"≥ {GOAL}: {verdict}", told([ours / ideal for _, ideal, ours in rates])]
+    columns += [f"{median(each):.2f}" for each in zip(*used, strict=True)]
+    print(f"| {kind} | {count} | {' | '.join(columns)} |", flush=True)
+
+
+def told(ratios: Sequence[float]) -> str:
+    return f"{median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f})"
 
 
 def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
@@ -124,8 +153,8 @@ def main(mib: str = "1024", most: str = "4", *kinds: str) -> None:
         content = folder / "content"
         images.write_random(content, int(mib) * MIB)
         certificate = make_certificate(folder)
-        print("| store | at once | raw client, MiB/s | glancetx, MiB/s | ratio | goal | CPU s/GiB |")
-        print("|---|---|---|---|---|---|---|")
+        print("| store | at once | raw, MiB/s | ideal | glancetx | of raw | goal | of ideal | ideal CPU s/GiB | ours |")
+        print(f"|{'---|' * 10}")
         for kind in kinds or KINDS:
             for count in sorted({1, int(most)}):
                 measure(kind, folder / f"{kind}{count}", certificate, content, count)

@@ -157,6 +157,9 @@ def proxy(ports: dict[str, int], etc: Path, user: str, keystone_url: str | None,
         [app:proxy-server]
         use = egg:swift#proxy
         account_autocreate = true
+        # There is one replica, so whoever is late on a busy machine is waited for; half a second is allowed otherwise.
+        conn_timeout = 20
+        node_timeout = 60
         [filter:cache]
         use = egg:swift#memcache
         memcache_servers = 127.0.0.1:{ports["cache"]}
