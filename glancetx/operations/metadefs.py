@@ -122,10 +122,10 @@ class Metadefs:
         :raises NamespaceNotFound, Invalid, Forbidden: if the marker is none; if the sort key is unknown; by policy.
         """
         self._door.check_any(context, "get_metadef_namespaces", "list_metadef_resource_types")
-        if query.limit == 0:
+        if query.limit == 0 and query.marker is None:  # a marker has to exist even so
             return [], None
         page = await self._namespaces.list(context, query)
-        last = page[-1][0].name if len(page) == query.limit else None
+        last = page[-1][0].name if page and len(page) == query.limit else None
         return [(each, types) for each, types in page if self._door.visible(context, each)], last
 
     async def create(self, context: RequestContext, document: Any) -> tuple[Namespace, Contents]:

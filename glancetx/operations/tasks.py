@@ -90,10 +90,10 @@ class TaskList:
         :raises Invalid: if marker or sort key are unknown. :raises Forbidden: by policy.
         """
         self.check(context)
-        if query.limit == 0:
+        if query.limit == 0 and query.marker is None:  # a marker has to exist even so
             return [], None
         page = await self._tasks.list(context, query)
-        return page, page[-1].id if len(page) == query.limit else None
+        return page, page[-1].id if page and len(page) == query.limit else None
 
     async def of_image(self, context: RequestContext, image_id: str) -> Sequence[Task]:
         """What was and is done to one image (A-036). :raises ImageNotFound: if there is none, for this caller."""

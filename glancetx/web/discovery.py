@@ -86,8 +86,8 @@ class VersionedResource(Resource):
         if not self._middleware.begin(request):
             return b""
         parts: list[bytes] = request.postpath
-        if len(parts) > 1 and parts[0] == b"" and parts[1] in self._prefixes:
-            del parts[0]  # an endpoint that ends with a slash, and a path that begins with one
+        if b"" in parts[:-1]:  # an endpoint that ends with a slash, and a path that begins with one
+            parts[:-1] = filter(None, parts[:-1])
         if parts and parts[0] in self._prefixes:
             parts[0] = b"v2"
         elif self._asked_for(request) and parts[:1] != [b"versions"]:

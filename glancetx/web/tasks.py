@@ -34,6 +34,8 @@ class TasksRoom:
     async def create(self, call: Call) -> Answer:
         self._tasks.check(call.context)
         document = await call.json()
+        if not isinstance(document, dict | list):
+            raise Invalid("Unexpected body type. Expected list/dict.")
         for name in ("type", "input"):
             if not isinstance(document, dict) or name not in document:
                 raise Invalid(f"Task '{name}' is required")

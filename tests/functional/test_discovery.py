@@ -64,6 +64,15 @@ async def test_stores(start: Started, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_slashes(api: Api) -> None:
+    """One slash too many, where an endpoint and a path are put together, means nothing; one at the end does."""
+    for path in ("//v2/images", "/v2//images", "//v2.9//images"):
+        assert (await api.request("GET", path)).json["images"] == []
+    assert (await api.request("GET", "/v2//images/")).status == 404
+    assert (await api.request("GET", "//")).status == 300
+
+
+@pytest_twisted.ensureDeferred
 async def test_given_stores(start: Started, tmp_path: Path) -> None:
     """Stores that an application brings are known by their ids."""
     api = await start(settings_in(tmp_path), stores={"one": MemoryStore("one"), "two": MemoryStore("two")})

@@ -34,7 +34,15 @@ def get(path: str, caller: str = OWNER, **more: Any) -> Ask:
     return Ask("GET", path, caller=caller, **more)
 
 
-ADDRESSES = ("//v2/images?limit=0", "/V2/images", "/v2/images/x/y", "/v20/images", "/v2/schemas/images.json", "/v2.17/")
+ADDRESSES = (
+    "//v2/images?limit=0",
+    "/v2//images?limit=0",
+    "/V2/images",
+    "/v2/images/x/y",
+    "/v20/images",
+    "/v2/schemas/images.json",
+    "/v2.17/",
+)
 METHODS = [
     Ask(method, path)
     for method in ("FROB", "get", "PUT")
