@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 from sqlalchemy import ColumnElement, Connection, Dialect, ScalarSelect, Select, Table, select
 
-from glancetx.db.dialects import alive, few_json_rows, json_row, json_rows, likes_one_column
+from glancetx.db.dialects import alive, few_json_rows, json_parts, json_row, json_rows, likes_one_column
 from glancetx.db.schema import image_locations, image_properties, image_tags, images
 from glancetx.db.sealing import Seal, seal_of
 from glancetx.domain.image import Image, Location
@@ -59,8 +59,11 @@ class Torn(Exception):
 def select_images(dialect: Dialect, *, few: bool) -> Select[Any]:
     """All columns of images that `to_image` reads, without any condition. *few*: some images may be `Torn`."""
     columns = [images.c[name] for name in COLUMNS]
-    own = [json_row(*columns)] if likes_one_column(dialect) else columns
-    return select(*own, *(query.as_json(few=few) for query in _BELONGINGS)).select_from(images)
+    belongings = [query.as_json(few=few) for query in _BELONGINGS]
+    if not likes_one_column(dialect):
+        return select(*columns, *belongings).select_from(images)
+    parts = [json_row(*columns), *belongings]
+    return select(*([json_parts(*parts)] if few else parts)).select_from(images)
 
 
 Rows = Sequence[Sequence[Any]]
@@ -103,8 +106,11 @@ def to_image(row: Sequence[Any]) -> Image:
 
     :raises Torn: if the database could not aggregate what belongs to the image.
     """
-    *_, properties, tags, locations = row
-    own = _own(row[: -len(_BELONGINGS)])
+    if len(row) == 1:
+        own, properties, tags, locations = _parts(row[0])
+    else:
+        own = _own(row[: -len(_BELONGINGS)])
+        properties, tags, locations = [_parsed(text) if text else [] for text in row[-len(_BELONGINGS) :]]
     created_at = moment(own[16])
     return Image(
         id=own[0],
@@ -143,18 +149,29 @@ def moment(value: Any) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
-def _children(text: str | None) -> list[list[Any]]:
-    """:raises Torn: if these are not all rows, or not whole."""
-    if text is None or text == "[]":
-        return []
+def _parts(text: str | None) -> list[Any]:
+    """An image's own columns, and what belongs to it. :raises Torn: if a part is missing."""
+    parts = _parsed(f"[{text}]") if text else []
+    if len(parts) != 1 + len(_BELONGINGS):
+        raise Torn
+    return parts
+
+
+def _parsed(text: str) -> list[Any]:
+    """:raises Torn: if it is cut off."""
     try:
-        children: list[Any] = json.loads(text)
+        found: list[Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise Torn from error
-    if isinstance(children[0], int) and children.pop(0) != len(children):
+    return found
+
+
+def _children(rows: list[Any]) -> list[list[Any]]:
+    """*rows* in their order, without their number. :raises Torn: if these are not all."""
+    if rows and isinstance(rows[0], int) and rows.pop(0) != len(rows):
         raise Torn
-    children.sort(key=_row_id)
-    return children
+    rows.sort(key=_row_id)
+    return rows
 
 
 def _row_id(child: list[Any]) -> Any:
