@@ -16,10 +16,10 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
 
-from glancetx.cache.files import CacheFolder, Draft, Identity, Opened, stale_before, verified
-from glancetx.cache.growing import Fill, Follower, RemoteFill, close_in
+from glancetx.cache.files import CacheFolder, Draft, stale_before
+from glancetx.cache.growing import Fill, Follower, RemoteFill
 from glancetx.cache.hits import Hits
-from glancetx.cache.whole import WholeFile
+from glancetx.cache.whole import WholeFiles
 from glancetx.config.settings import CacheSettings
 from glancetx.db.copies import Copies
 from glancetx.db.images import Images
@@ -33,8 +33,6 @@ from glancetx.runtime.ongoing import Ongoing
 from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
-from glancetx.streams import Digest, Discard, FileSource, Tap
-from glancetx.streams.open_files import OpenFiles
 
 OpenData = Callable[[], Awaitable[IBodyProducer]]
 
@@ -64,13 +62,11 @@ class ImageCache:
         self._fills: dict[str, Fill] = {}
         self._beginning: dict[str, SharedCall[Fill | None]] = {}
         self._running: dict[str, Deferred[None]] = {}
-        self._known: dict[str, tuple[Identity, str]] = {}  # what was compared, where files cannot be marked
-        self._comparing: set[str] = set()
-        self._open_files = OpenFiles[WholeFile](reactor)
         self._hits = Hits(index, reactor)
         self._turn = DeferredLock()
         self._ongoing = Ongoing()
         self._log = Logger()
+        self._whole = WholeFiles(folder, index, files, hashing, reactor, self._run)
 
     async def start(self) -> None:
         """Make the folders and prepare the index. :raises ConfigurationError: if that is impossible."""
@@ -81,7 +77,7 @@ class ImageCache:
         """End what is under way; what is not whole is removed."""
         await self._ongoing.cancel()
         await self._logged(self._hits.told())
-        self._open_files.close()
+        self._whole.close()
 
     async def open(self, image: Image, offset: int, length: int, open_data: OpenData) -> IBodyProducer | None:
         """A source of these bytes from the cache: of a whole file (an IFileSource), or of one that is being filled.
@@ -95,7 +91,7 @@ class ImageCache:
         content = content_of(image)
         if image.status != ACTIVE or content is None or content.algorithm not in hashlib.algorithms_available:
             return None
-        hit = self._found(content, offset, length) or await self._opened(content, offset, length)
+        hit = await self._whole.open(content, offset, length)
         if hit is not None:
             if self._hits.count(image.id):
                 self._run(self._hits.tell())
@@ -110,7 +106,7 @@ class ImageCache:
         It delivers what is in the file now: who needs to be sure compares once more. As long as it is open the file is
         not pruned; and also if it is removed, the source has it. It must be started or stopped.
         """
-        return await self._opened(content, 0, content.size)
+        return await self._whole.open(content, 0, content.size)
 
     async def fetch(self, image: Image, open_data: OpenData) -> bool:
         """Put the image into the cache; True if it is there in the end.
@@ -142,7 +138,7 @@ class ImageCache:
         """As `remove`; what is on the queue stays there."""
         removed = await self._files.run(self._folder.remove, image_id)
         reach("cache.unlinked")
-        self._forget(image_id)
+        self._whole.forget(image_id)
         await self.index.remove(image_id)
         return removed
 
@@ -158,8 +154,7 @@ class ImageCache:
         removed = 0
         for file in await self._files.run(self._folder.cached):
             removed += await self._files.run(self._folder.remove, file.image_id)
-        self._known.clear()
-        self._open_files.close()
+        self._whole.close()
         await self.index.clear()
         return removed
 
@@ -222,7 +217,7 @@ class ImageCache:
             if await self._copies.are_damaged(file.image_id):
                 continue
             if await self._files.run(self._folder.remove_unused, file.image_id):
-                self._forget(file.image_id)
+                self._whole.forget(file.image_id)
                 await self.index.remove(file.image_id)
                 count, size = count + 1, size + file.size
         return Pruned(count, size)
@@ -245,73 +240,9 @@ class ImageCache:
                 removed += await self.unqueue(image_id)
         return removed
 
-    def _forget(self, image_id: str) -> None:
-        """The file is gone."""
-        self._known.pop(image_id, None)
-        self._open_files.forget(image_id)
-
-    def _found(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
-        """A source of the file that is open already."""
-        file = self._open_files.find(content.image_id)
-        if file is None:
-            return None
-        source = self._source(file, offset, length)
-        if file.mark == content.mark:
-            return source
-        source.stopProducing()
-        return None
-
-    def _source(self, file: WholeFile, offset: int, length: int) -> IBodyProducer:
-        return FileSource(self._files, file.descriptor, offset, length, file.leave)
-
-    async def _opened(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
-        try:
-            return await self._open_whole(content, offset, length)
-        except OSError as error:
-            self._log.warn("the cache cannot be read: {error}", error=error.strerror)
-            return None
-
-    async def _open_whole(self, content: Content, offset: int, length: int) -> IBodyProducer | None:
-        opened = self._folder.opened(content.image_id)
-        async with undone_by(self._files.run, opened.close):
-            found = await self._files.run(opened.open)
-        if not found:
-            return None
-        if opened.size == content.size and self._is_verified(opened, content):
-            file = WholeFile(opened, content.mark, self._files)
-            return self._source(self._open_files.share(content.image_id, file), offset, length)
-        if opened.size == content.size and content.image_id not in self._comparing:
-            self._comparing.add(content.image_id)
-            self._run(self._compare(content, opened))
-            return None
-        await close_in(self._files, opened.close)
-        if opened.size != content.size:
-            await self.condemn(content)
-        return None
-
-    def _is_verified(self, opened: Opened, content: Content) -> bool:
-        known = self._known.get(content.image_id)
-        return opened.mark == content.mark or known == (opened.identity, content.mark)
-
-    async def _compare(self, content: Content, opened: Opened) -> None:
-        """Look whether a file that somebody else left is what it should be; it is served only then."""
-        digest = Digest(content.algorithm, self._hashing)
-        try:
-            await Tap(FileSource(self._files, opened.descriptor, 0, opened.size), digest).startProducing(Discard())
-            if digest.hexdigest != content.digest.lower():
-                await self.condemn(content)
-                return
-            self._known[content.image_id] = (opened.identity, content.mark)
-            await self._files.run(verified, self._folder.whole(content.image_id), opened.identity, content.mark)
-        finally:
-            self._comparing.discard(content.image_id)
-
     async def condemn(self, content: Content) -> None:
         """The whole file was read and is not *content*: it is not served any more, and kept among the invalid ones."""
-        self._log.error("image {image}: the cached file is not what it should be", image=content.image_id)
-        await self._files.run(self._folder.condemn, content.image_id)
-        self._forget(content.image_id)
-        await self.index.remove(content.image_id)
+        await self._whole.condemn(content)
 
     async def _follow(self, content: Content, open_data: OpenData) -> IBodyProducer | None:
         fill = await self._begin(content, open_data)
