@@ -152,7 +152,7 @@ async def test_not_even_a_connection(engine: Engine) -> None:
         raise ConfigurationError("too old")
 
     gathered = Gathered(engine, Shop().load)
-    event.listen(engine._readers.pool.engine, "do_connect", refuse)
+    event.listen(engine._readers.pool.engine, "connect", refuse, insert=True)
     for each in ask(gathered, "a", "bb"):
         with pytest.raises(ConfigurationError):
             await each
