@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, ParamSpec
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from glancetx.access.account_files import SHORT_DIGEST, AccountFiles
 from glancetx.access.accounts import DEFAULT_DOMAIN, DEFAULT_ROLES
+from glancetx.cli.tables import print_table
 from glancetx.config.loading import load_settings
 from glancetx.domain.errors import ConfigurationError
 
@@ -74,19 +73,6 @@ def ask_password() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
     return sys.stdin.readline().rstrip("\r\n")
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table as wide as it must be where the output is a file or a pipe, so that no cell is cut."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console = Console(markup=False)
-    if not console.is_terminal:
-        console.width = 10_000
-    console.print(table)
 
 
 @click.group()
@@ -144,7 +130,7 @@ def list_users(accounts: AccountFiles) -> None:
         )
         for name, each in sorted(found.users.items())
     ]
-    print_table("Users", ("Name", "Project", "Roles", "Domain", "Password"), rows)
+    print_table(("Name", "Project", "Roles", "Domain", "Password"), rows, "Users")
 
 
 @click.group()
@@ -195,4 +181,4 @@ def list_tokens(accounts: AccountFiles) -> None:
         ends = "never" if each.expires_at is None else f"{datetime.fromtimestamp(each.expires_at, UTC):%Y-%m-%d %H:%M}"
         state = ends if each.valid_at(now) else f"{ends} (expired)"
         rows.append((each.digest[:SHORT_DIGEST], each.user, state, each.comment))
-    print_table("Tokens", ("Id", "User", "Expires (UTC)", "Comment"), rows)
+    print_table(("Id", "User", "Expires (UTC)", "Comment"), rows, "Tokens")

@@ -6,9 +6,8 @@ import json
 from typing import Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from glancetx.cli.tables import print_table
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.copies import count_states, load_in_state
 from glancetx.db.engine import transact
@@ -57,12 +56,8 @@ def _facts(copy: Copy) -> dict[str, str | int | None]:
 
 
 def _show(counts: dict[str, int], found: list[Copy]) -> None:
-    console = Console()
     if found:
-        table = Table("image", "location", "store", "state", "looked at", "why")
-        for copy in found:
-            facts = _facts(copy)
-            table.add_row(*(str(value) if value is not None else "" for value in facts.values()))
-        console.print(table)
+        rows = [["" if value is None else str(value) for value in _facts(copy).values()] for copy in found]
+        print_table(("image", "location", "store", "state", "looked at", "why"), rows)
     summary = ", ".join(f"{counts[state]:,} {state}" for state in STATES if counts.get(state))
-    console.print(f"Copies: {summary or 'none'}.")
+    click.echo(f"Copies: {summary or 'none'}.")

@@ -9,10 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from glancetx.cli.tables import print_table
 from glancetx.cli.work import load, with_service
 from glancetx.config.settings import DatabaseSettings
 from glancetx.db.engine import transact
@@ -113,12 +111,9 @@ def _facts(stray: Stray) -> dict[str, str | int | bool]:
 
 
 def _show(found: Sequence[Stray]) -> None:
-    console = Console()
     if not found:
-        console.print("None.")
+        click.echo("None.")
         return
-    table = Table("id", "store", "name", "bytes", "written", "first seen")
-    for stray in found:
-        facts = _facts(stray)
-        table.add_row(*(Text(str(facts[name])) for name in ("id", "store", "name", "size", "written_at", "first_seen")))
-    console.print(table)
+    shown = ("id", "store", "name", "size", "written_at", "first_seen")
+    rows = [[str(facts[name]) for name in shown] for facts in map(_facts, found)]
+    print_table(("id", "store", "name", "bytes", "written", "first seen"), rows)

@@ -144,14 +144,14 @@ def move_endpoint(clouds: Path, endpoint: str, ca: Path) -> None:
 def message(data_dir: Path, endpoint: str, files: CertificateFiles, clouds: Path, *, found: bool, client: str) -> str:
     """How to use the service, for a terminal; it names files, never what is secret in them."""
     begin = f"glancetx serves {endpoint} and keeps everything in {data_dir}\n"
-    end = "Add users and tokens with glancetx-manage user and glancetx-manage token.\n"
+    authority = f"Other clients need the authority {files.ca}\n" if endpoint.startswith("https:") else ""
+    end = f"{authority}Add users and tokens with glancetx-manage user and glancetx-manage token.\n"
     if not clouds.exists():
-        return f"{begin}There is no {clouds.name} there; clients need the authority {files.ca}\n{end}"
+        return f"{begin}There is no {clouds.name} there.\n{end}"
     export = "" if found else f"    export OS_CLIENT_CONFIG_FILE={shlex.quote(str(clouds))}\n"
     return (
         f"{begin}Try:\n\n"
         f"{export}"
         f"    {client} --os-cloud {CLOUD} image list\n\n"
-        f"The administrator's password is in {clouds}\n"
-        f"Other clients need the authority {files.ca}\n{end}"
+        f"The administrator's password is in {clouds}\n{end}"
     )

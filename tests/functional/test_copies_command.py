@@ -15,8 +15,6 @@ from glancetx.cli.manage import main
 from glancetx.config.settings import AuditSettings
 from tests.running import Api, Started, settings_in
 
-WIDE = {"COLUMNS": "200"}
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -39,9 +37,9 @@ async def audited(start: Started, tmp_path: Path) -> AsyncIterator[tuple[Api, li
 
 
 def test_damaged_copies(audited: tuple[Api, list[str]], config: Path) -> None:
-    """They are listed with the reason, and the exit status says that there are some."""
+    """They are listed with the reason, nothing is cut, and the exit status says that there are some."""
     _, (short, lost, sound) = audited
-    result = CliRunner().invoke(main, ["--config-file", str(config), "copies"], env=WIDE)
+    result = CliRunner().invoke(main, ["--config-file", str(config), "copies"])
     assert result.exit_code == 1
     lines = {line.split()[1]: line for line in result.output.splitlines() if "images/" not in line and "-" in line}
     assert "9 bytes instead of 10" in lines[short]

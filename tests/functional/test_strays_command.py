@@ -48,7 +48,7 @@ def manage(folder: Path, *words: str, answer: str = "", **environ: str) -> tuple
 
 def called(folder: Path, *words: str, answer: str | None = None) -> tuple[int, str]:
     """In this process, where no command can run a reactor: the exit status, and what was printed."""
-    done = CliRunner().invoke(main, ["--config-file", str(folder / "glance-api.conf"), *words], answer, WIDE)
+    done = CliRunner().invoke(main, ["--config-file", str(folder / "glance-api.conf"), *words], answer)
     return done.exit_code, done.output
 
 

@@ -216,7 +216,7 @@ def test_an_impossible_directory_is_named(place: Place) -> None:
         place.prepare()
 
 
-def test_clients_are_led_to_the_file(place: Place) -> None:
+def test_clients_are_led_to_the_file(place: Place, tmp_path: Path) -> None:
     """A user without a clouds.yaml gets a link, so that the next command just works."""
     first = place.prepare()
     link = place.config / "openstack" / "clouds.yaml"
@@ -224,6 +224,9 @@ def test_clients_are_led_to_the_file(place: Place) -> None:
     assert "openstack --os-cloud glancetx" in first.message
     assert "export" not in first.message
     assert "export" not in place.prepare().message
+    assert f"need the authority {first.ca}" in first.message
+    plain = prepare(tmp_path / "plain", "http://127.0.0.1:9292", {"HOME": str(tmp_path / "nobody")})
+    assert "authority" not in plain.message
 
 
 def test_the_configuration_home_is_respected(place: Place, tmp_path: Path) -> None:
