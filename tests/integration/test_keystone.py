@@ -344,6 +344,7 @@ def test_application_credentials(cloud: Cloud) -> None:
         "OS_AUTH_URL": f"{cloud.keystone.url}/v3",
         "OS_APPLICATION_CREDENTIAL_ID": free["id"],
         "OS_APPLICATION_CREDENTIAL_SECRET": free["secret"],
+        "OS_REGION_NAME": REGION,  # others of this Keystone have services that have ended
     }
     cloud.openstack("red", "image", "list", **environ)
     token = cloud.keystone.issue_by_credential(cloud.keystone.add_credential("red", "robot", [RULE]))
