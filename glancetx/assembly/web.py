@@ -31,7 +31,7 @@ from glancetx.web.metrics import MetricsRoom
 from glancetx.web.probes import ProbesRoom
 from glancetx.web.query import QueryParser
 from glancetx.web.respond import Responder
-from glancetx.web.routing import Router
+from glancetx.web.router import Router
 from glancetx.web.schemas import SchemasRoom
 from glancetx.web.tags import ActionsRoom, TagsRoom
 from glancetx.web.tasks import TasksRoom

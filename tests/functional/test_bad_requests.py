@@ -184,7 +184,7 @@ TABLE = [
     Bad("path that is not UTF-8", 400, path="/v2/%c3%28"),
     Bad("version that is not UTF-8", 400, path="/%ff/images"),
     Bad("a letter cut in two by a slash", 400, path="/v2/%c3/%a9"),
-    Bad("empty parts", 404, path="/v2//images"),
+    Bad("empty parts", 404, path="/v2/images//"),
     Bad("parent folders", 404, path=f"{IMAGES}/../../etc/passwd"),
     Bad("cookies that are not UTF-8", 404, path="/v2/nothing", headers=("Cookie: \xff=\xff; ;=; a; =b",)),
     Bad("Accept that is not UTF-8", 404, path="/v2/nothing", headers=("Accept: application/json, \xff",)),
