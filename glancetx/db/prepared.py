@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import field, frozen
 from sqlalchemy import BindParameter, Connection, Dialect, Select, Update, bindparam
 
-from glancetx.db.dialects import is_stop, leave, stopped, takes_several
+from glancetx.db.dialects import execute_parsed, is_stop, leave, parses_once, stopped, takes_several
 
 
 @frozen
@@ -35,6 +35,15 @@ class Prepared:
         """
         with closing(connection.connection.cursor()) as cursor:
             cursor.execute(self.text, self._parameters(values))
+            rows: Sequence[Any] = cursor.fetchall()
+            return rows
+
+    def again(self, connection: Connection, values: Mapping[str, Any]) -> Sequence[Any]:
+        """As `all`, for one that a connection sends again and again: the server parses it once, if that can be."""
+        if not parses_once(connection.dialect):
+            return self.all(connection, values)
+        with closing(connection.connection.cursor()) as cursor:
+            execute_parsed(connection, cursor, self.text, self._parameters(values))
             rows: Sequence[Any] = cursor.fetchall()
             return rows
 

@@ -27,7 +27,7 @@ def load_images(connection: Connection, sight: Sight, image_ids: Sequence[str]) 
     values = {"project": sight.project_id, **wanted}
 
     def find(few: bool) -> Sequence[Any]:
-        return _some(connection.dialect, len(wanted), is_admin=sight.is_admin, few=few).all(connection, values)
+        return _some(connection.dialect, len(wanted), is_admin=sight.is_admin, few=few).again(connection, values)
 
     return {image.id: image for image in read_images(connection, find)}
 

@@ -23,6 +23,7 @@ from glancetx.db.dialects.expressions import (
     stops_within,
     unindexed,
 )
+from glancetx.db.dialects.parsed import execute_parsed, parses_once
 from glancetx.db.dialects.pools import Fault, Pool, Pools
 from glancetx.db.dialects.statements import as_kept, is_stop, lock_schema, reads_what_it_locked, stopped, takes_several
 
@@ -36,6 +37,7 @@ __all__ = [
     "counts_what_it_reads",
     "enters_by_rows",
     "exactly",
+    "execute_parsed",
     "few_json_rows",
     "folds_letters",
     "is_stop",
@@ -50,6 +52,7 @@ __all__ = [
     "merges_distinct",
     "merges_unions",
     "nulls_are_smallest",
+    "parses_once",
     "permit_ending",
     "prefers_joins",
     "reads_what_it_locked",

@@ -88,8 +88,10 @@ def session(version: str, settings: DatabaseSettings) -> list[str]:
     # Strict, so that nothing is cut silently. MariaDB cuts the fraction of a second off a time; MySQL rounds it.
     modes = "TRADITIONAL" if mariadb else "TRADITIONAL,TIME_TRUNCATE_FRACTIONAL"
     words = [f"sql_mode = '{modes}'", f"innodb_lock_wait_timeout = {LOCK_TIMEOUT}"]
-    # It reads all rows that are not deleted, to see which of them are among the few of an image.
-    words.append("optimizer_switch = 'index_merge_intersection=off'")
+    # It reads all rows that are not deleted, to see which of them are among the few of an image. And what belongs to an
+    # image is asked for once, so MariaDB makes tables for nothing that remember it.
+    remembering = ",subquery_cache=off" if mariadb else ""
+    words.append(f"optimizer_switch = 'index_merge_intersection=off{remembering}'")
     words.append(f"group_concat_max_len = {2**30}")  # what is aggregated is cut there
     if mariadb:
         words.append(f"idle_transaction_timeout = {IDLE_TIMEOUT}")
