@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
 
 from glancetx.cache.files import CacheFolder, Draft, stale_before
-from glancetx.cache.growing import Fill, Follower, RemoteFill
+from glancetx.cache.growing import Fill, Follower, RemoteFill, Rest
 from glancetx.cache.hits import Hits
 from glancetx.cache.whole import WholeFiles
 from glancetx.config.settings import CacheSettings
@@ -34,7 +34,8 @@ from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 
-OpenData = Callable[[], Awaitable[IBodyProducer]]
+OpenData = Callable[[int], Awaitable[IBodyProducer]]
+"""Opens an image from a byte on."""
 
 
 class ImageCache:
@@ -83,8 +84,8 @@ class ImageCache:
         """A source of these bytes from the cache: of a whole file (an IFileSource), or of one that is being filled.
 
         If the image is neither, and all of it is wanted, it is filled from what *open_data* opens; all who ask
-        meanwhile share that. None: read it elsewhere. A source that is no file may break off with CacheLost, and
-        where it did reading goes on elsewhere.
+        meanwhile share that. None: read it elsewhere. Where the cache does not go on a source goes on with what
+        *open_data* opens, and fails before its end if all that it delivered is not the image.
 
         :raises StoreError: what *open_data* raises.
         """
@@ -245,14 +246,15 @@ class ImageCache:
         await self._whole.condemn(content)
 
     async def _follow(self, content: Content, open_data: OpenData) -> IBodyProducer | None:
+        rest = Rest(content, open_data, self._hashing)
         fill = await self._begin(content, open_data)
         if fill is not None:
             fill.join()
-            return Follower(fill, self._files)
+            return Follower(fill, self._files, rest)
         remote = RemoteFill(self._folder, content.image_id, content.size, self._files, self._reactor)
         async with undone_by(self._files.run, remote.close):
             found = await self._files.run(remote.open)
-        return Follower(remote, self._files) if found else None
+        return Follower(remote, self._files, rest) if found else None
 
     async def _begin(self, content: Content, open_data: OpenData) -> Fill | None:
         """The fill that this process has under way, or a new one; None if there cannot be any.
@@ -278,7 +280,7 @@ class ImageCache:
             if not await self._create(draft):
                 return None
             async with undone_by(self._files.run, draft.drop):
-                source = await open_data()
+                source = await open_data(0)
             fill = Fill(draft, content, self._files, lambda: self._desert(image_id))
             self._fills[image_id] = fill
             self._running[image_id] = self._run(self._fill(fill, content, source))

@@ -1,16 +1,19 @@
 """Files that are still being filled, by this process or by another one, and the source that follows one of them.
 
 Nothing waits for a reader: the fill goes at the pace of the store and the disk, and each reader at its own, from the
-file. The last byte is withheld until the content was compared, so that nobody takes wrong data for the whole.
+file. The last byte is withheld until the content was compared, so that nobody takes wrong data for the whole. Nor when
+the fill ends early, and a reader goes on elsewhere: then what it has had is compared together with the rest.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.task import deferLater
@@ -226,32 +229,78 @@ async def close_in(threads: Threads, close: Callable[[], None]) -> None:
         close()
 
 
+@frozen
+class Rest:
+    """How to go on with *content* where the cache does not: *open_at* opens it from a byte on; digests are computed in
+    *hashing*.
+    """
+
+    content: Content
+    open_at: Callable[[int], Awaitable[IBodyProducer]]
+    hashing: Threads
+
+
 class Follower(PulledSource):
     """Delivers a file while it grows, at the consumer's pace. Reads happen in *threads*, a piece at a time.
 
-    The reader has joined; it leaves when this is over, whether it was started or not.
+    The reader has joined; it leaves when this is over, whether it was started or not. Without a *rest* it breaks off
+    with CacheLost if the file does not grow to its end.
     """
 
-    def __init__(self, growing: Growing, threads: Threads) -> None:
+    def __init__(self, growing: Growing, threads: Threads, rest: Rest | None = None) -> None:
         super().__init__(growing.total)
-        self._growing, self._threads = growing, threads
+        self._growing, self._threads, self._rest = growing, threads, rest
 
     async def send(self, consumer: IConsumer) -> None:
-        at = ready = 0
         try:
-            while at < self.length:
-                if ready <= at:
-                    ready = await self._growing.reached(at)
-                await self.gate.passing()
-                piece = await self._threads.run(os.pread, self._growing.descriptor, min(PIECE, ready - at), at)
-                if not piece:
-                    raise CacheLost("The cached file has become shorter")
-                at += len(piece)
-                await self.gate.passing()
-                consumer.write(piece)
+            await self._follow(consumer)
         finally:
             self.closing = True
             await self.release()
 
     async def release(self) -> None:
         await self._growing.leave()
+
+    async def _follow(self, consumer: IConsumer) -> None:
+        at = ready = 0
+        while at < self.length:
+            try:
+                if ready <= at:
+                    ready = await self._growing.reached(at)
+            except CacheLost:
+                if self._rest is None:
+                    raise
+                await self._go_on(consumer, at, self._rest)
+                return
+            await self.gate.passing()
+            piece = await self._read(at, ready)
+            if not piece:
+                raise CacheLost("The cached file has become shorter")
+            at += len(piece)
+            await self.gate.passing()
+            consumer.write(piece)
+
+    async def _go_on(self, consumer: IConsumer, begin: int, rest: Rest) -> None:
+        """Deliver what lies behind *begin* from elsewhere; the end of it when all that was delivered was compared.
+
+        The fill did not come to compare what it had, and the copy that it had it from may be damaged.
+        """
+        computed = hashlib.new(rest.content.algorithm, usedforsecurity=False)
+        at = 0
+        while at < begin and (piece := await self._read(at, begin)):
+            await rest.hashing.run(computed.update, piece)
+            at += len(piece)
+        withheld = b""
+        async with Intake(await rest.open_at(begin), block=1) as intake:
+            while chunks := await intake.take():
+                await self.gate.passing()
+                consumer.write(withheld)
+                withheld = b"".join(chunks)
+                await rest.hashing.run(computed.update, withheld)
+        if computed.hexdigest() != rest.content.digest.lower():
+            raise DataCorrupt(f"What was read of image {rest.content.image_id} is not what was stored")
+        await self.gate.passing()
+        consumer.write(withheld)
+
+    async def _read(self, at: int, end: int) -> bytes:
+        return await self._threads.run(os.pread, self._growing.descriptor, min(PIECE, end - at), at)

@@ -6,7 +6,7 @@ A copy that is known to be corrupt is read by nobody, and one that turns out to 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -160,26 +160,13 @@ class Download:
         """
         if self._cache is None:
             return await self._copies.open(offset, length)
-        source = await self._cache.open(self.image, offset, length, lambda: self._copies.open(0, self.size))
+        source = await self._cache.open(
+            self.image, offset, length, lambda begin: self._copies.open(begin, self.size - begin)
+        )
         if source is None:
             return await self._copies.open(offset, length)
-        if IFileSource.providedBy(source):
-            self.cached = True
-            return source
-        return Relay(source, self._leaving_cache())
-
-    def _leaving_cache(self) -> Callable[[int], Awaitable[IBodyProducer]]:
-        """How to go on, once, when the cache does not."""
-        left = False
-
-        async def reopen(delivered: int) -> IBodyProducer:
-            nonlocal left
-            if left:
-                raise _no_more()
-            left = True
-            return await self._copies.open(delivered, self.size - delivered)
-
-        return reopen
+        self.cached = IFileSource.providedBy(source)
+        return source
 
 
 class Downloads:

@@ -241,6 +241,30 @@ async def test_store_breaks_off(start: Started, tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_store_breaks_off_after_wrong_data(start: Started, tmp_path: Path) -> None:
+    """Who goes on elsewhere never has wrong data that looks whole; here or in a process that only follows."""
+    first, second = WatchedStore(held=True), WatchedStore()
+    one = await start(cached_in(tmp_path), stores={"memory": first})
+    image_id = await image_with(one)
+    second._kept = first._kept
+    other = await start(cached_in(tmp_path), stores={"memory": second})
+    reading = [read(one, image_id)]
+    await soon(lambda: files(tmp_path)["incomplete"] == [image_id] and len(first.sources) == 1)
+    reading.append(read(other, image_id))
+    await a_moment()
+    first.sources[0].send(b"?" + CONTENT[1:300_000])
+    await a_moment()
+    first.held = False
+    first.sources[0].fail(StoreUnavailable("gone"))
+    for each in reading:
+        with pytest.raises(Exception, match=r"(?i)response|connection"):
+            await each
+    assert 300_000 in first.opened
+    assert 300_000 in second.opened
+    assert files(tmp_path)[""] == files(tmp_path)["incomplete"] == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_cache_that_cannot_be_written(start: Started, tmp_path: Path) -> None:
     """Clients do not notice."""
     api = await start(cached_in(tmp_path))
