@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -149,7 +150,7 @@ class ImageServer:
             text = (await answer.read(65536)).decode(errors="replace")
         except NoAnswer:
             text = ""
-        words = " ".join(_plain(text).split())[:300]
+        words = words_of(text)[:300]
         return ServerError(f"{self.host} says {answer.status}: {words}", answer.status)
 
 
@@ -162,7 +163,9 @@ def _content(method: str, body: bytes | None) -> IBodyProducer | Sequence[bytes]
     return Chunks([body]) if method == "POST" else [body]
 
 
-def _plain(text: str) -> str:
-    """Without the tags of an HTML page."""
+def words_of(text: str) -> str:
+    """The message of an error, be it JSON or an HTML page, in one line."""
+    with suppress(ValueError, KeyError, TypeError):
+        text = str(json.loads(text)["message"])
     body = text.partition("<body>")[2] or text
-    return "".join(part.rpartition(">")[2] for part in body.split("<"))
+    return " ".join("".join(part.rpartition(">")[2] for part in body.split("<")).split())
