@@ -35,7 +35,7 @@ from glancetx.db.census import Census
 from glancetx.db.claims import this_process
 from glancetx.db.engine import Engine
 from glancetx.db.migrations import prepare
-from glancetx.domain.errors import DatabaseUnavailable
+from glancetx.domain.errors import ConfigurationError, DatabaseUnavailable
 from glancetx.interfaces import IAuthenticator, IImportStep, ILimits, INotifier, IStore
 from glancetx.notifications.events import Events
 from glancetx.notifications.metadef_events import MetadefEvents
@@ -260,7 +260,9 @@ class ImageService(MultiService):
         await self._engine.ensure(prepare)
 
     def _cannot_start(self, failure: Failure) -> Failure:
-        if not failure.check(CancelledError):
+        if failure.check(ConfigurationError, DatabaseUnavailable):
+            self._log.critical("the image service cannot start: {error}", error=str(failure.value))
+        elif not failure.check(CancelledError):
             self._log.failure("the image service cannot start", failure)
         return failure
 

@@ -14,13 +14,20 @@ if TYPE_CHECKING:
     from glancetx.config.settings import Settings
 
 
+def _count(text: str) -> int:
+    """:raises ValueError: if it is no number of processes."""
+    if (number := int(text)) < 0:
+        raise ValueError("there cannot be fewer than none")
+    return number
+
+
 class Options(UsageOptions):
     """What ``twistd glancetx`` understands. Everything else is in the configuration files."""
 
     synopsis = "[options]"
     longdesc = "Without any option and configuration file it serves https://127.0.0.1:9292 from one data directory."
     optParameters = [
-        ["workers", "w", None, "Processes that serve; 0: this one. [default: 0]", int],
+        ["workers", "w", None, "Processes that serve; 0: this one. [default: 0]", _count],
         ["data-dir", "d", None, "Folder of everything that no configuration file names."],
     ]
 

@@ -18,6 +18,8 @@ from glancetx.domain.context import RequestContext
 from glancetx.domain.errors import AttributeForbidden, ConfigurationError, Forbidden, ImageNotFound
 from glancetx.domain.image import Image
 
+USUAL_FILE: Final = "policy.yaml"
+"""Nobody is surprised if it is not there."""
 LOOK_EVERY: Final = 1.0  # seconds between two looks at the policy files
 
 _log = Logger()
@@ -194,6 +196,8 @@ class Policy:
 
     def _load(self) -> dict[str, Check]:
         settings = self._settings
+        if settings.policy_file != USUAL_FILE and self._find(settings.policy_file) is None:
+            _log.warn("There is no policy file {file}: the rules have their defaults", file=settings.policy_file)
         rules = Rules(self._defaults, settings.policy_default_rule)
         for path in self._files():
             try:

@@ -446,13 +446,14 @@ def test_bad_argument(daemon: Daemon) -> None:
 
 @pytest.mark.usefixtures("whole")
 def test_database_cannot_be_opened(daemon: Daemon) -> None:
-    """The log tells why, and the status is 1."""
+    """The log tells why in one line, and the status is 1."""
     daemon.configure("[database]\nconnection = sqlite:////absent/db.sqlite")
     daemon.start()
     assert daemon.wait() == 1
     log = daemon.log.read_text()
-    assert "the image service cannot start" in log
-    assert "unable to open database file" in log
+    why = "The database cannot be opened: unable to open database file"
+    assert f"the image service cannot start: {why}" in log
+    assert "Traceback" not in log
 
 
 def test_daemon(daemon: Daemon) -> None:

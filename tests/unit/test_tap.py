@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from twisted.python.usage import UsageError
 
 from glancetx.process import CannotStart, client_beside
 from glancetx.tap import Options, makeService
@@ -51,6 +52,12 @@ def test_missing_file() -> None:
     """A configuration file that is not there is named."""
     with pytest.raises(CannotStart, match=r"absent\.conf"):
         makeService(options("--config-file", "absent.conf"))
+
+
+def test_fewer_workers_than_none() -> None:
+    """On the command line they are refused as in a file."""
+    with pytest.raises(UsageError, match="fewer"):
+        options("--workers", "-1")
 
 
 def test_options_win(tmp_path: Path) -> None:

@@ -299,3 +299,11 @@ def test_other_scopes_may_nothing(files: Files, scope: dict[str, str]) -> None:
     with pytest.raises(ImageNotFound):
         policy.check_image("delete_image", cloud, image("public"))
     assert policy.is_admin(cloud)
+
+
+@pytest.mark.parametrize(("name", "told"), [("policy.yaml", 0), ("polcy.yaml", 1)])
+def test_a_file_that_is_not_there(tmp_path: Path, name: str, told: int) -> None:
+    """Who names a file that is not there is told; nobody needs to have the usual one."""
+    with capturedLogs() as logs:
+        Policy(AccessSettings(config_dirs=(tmp_path,), policy_file=name))
+    assert [entry["file"] for entry in logs if entry["log_level"] is LogLevel.warn] == [name] * told
