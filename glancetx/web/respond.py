@@ -16,6 +16,7 @@ from glancetx.domain.errors import ClientVanished, StoreError
 from glancetx.runtime.threads import Threads
 from glancetx.streams import IFileSource
 from glancetx.web.sendfile import Buffered, Delivery, Mapped, Sendfile
+from glancetx.web.turns import Turns
 
 
 class Responder:
@@ -24,6 +25,7 @@ class Responder:
     def __init__(self, reactor: Any, threads: Threads) -> None:
         self._reactor = reactor
         self._threads = threads
+        self._turns = Turns(reactor)
 
     async def send(self, request: Request, source: IBodyProducer) -> None:
         """Write all of *source* as the response's body, or as its next part; does not finish the request.
@@ -58,7 +60,7 @@ class Responder:
     def _delivery(self, request: Request, source: Any) -> Delivery:
         pages = Mapped(source.descriptor, self._threads)
         if is_plain_tcp(request.channel.transport):
-            return Sendfile(request, source, pages)
+            return Sendfile(request, source, pages, self._turns)
         return Buffered(request, source, pages, self._reactor)
 
 

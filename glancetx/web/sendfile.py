@@ -19,9 +19,12 @@ from zope.interface import implementer
 from glancetx.domain.errors import ClientVanished, StoreError, StoreUnavailable
 from glancetx.runtime.sockets import is_waiting
 from glancetx.runtime.threads import Threads
+from glancetx.web.turns import Turns
 
 TURN: Final = 1024 * 1024
 """Bytes for one client before it is another one's turn."""
+LONG_TURN: Final = 8 * 1024 * 1024
+"""As much for one that takes all it gets: fewer turns, each of which wakes it up, and fills an empty socket again."""
 PIECE: Final = 256 * 1024
 SMALL_PIECE: Final = 16 * 1024
 SLOW: Final = 1.0
@@ -50,6 +53,11 @@ class Mapped:
             found = min(size, found + STEP)
         self._known = (offset, offset + found)
         return found
+
+    def doubt(self, offset: int) -> None:
+        """What lies from *offset* on is asked for much later, and may have left memory by then."""
+        start, end = self._known
+        self._known = (start, min(end, offset))
 
     def _has(self, offset: int) -> bool:
         try:
@@ -148,6 +156,12 @@ class Sendfile(Delivery):
     says each time whether it wants to be called again: Twisted's transports forget, and ours do not.
     """
 
+    def __init__(self, request: Request, source: Any, pages: Mapped, turns: Turns) -> None:
+        super().__init__(request, source, pages)
+        self._turns = turns
+        self._size = TURN
+        self._waiting = False  # for a long turn
+
     def _begin(self) -> None:
         self._request.write(b"")  # the headers
         self._transport.unregisterProducer()  # our channel, meanwhile
@@ -156,6 +170,8 @@ class Sendfile(Delivery):
         self._transport.registerProducer(self, False)
 
     def _leave(self) -> None:
+        if self._waiting:
+            self._turns.forget(self._long_turn)
         transport, channel = self._transport, self._request.channel
         if transport.producer is self:
             transport.unregisterProducer()
@@ -164,18 +180,16 @@ class Sendfile(Delivery):
                 channel.resumeProducing()
 
     def resumeProducing(self) -> None:
-        if self._done.called or self._fetching is not None:
+        if self._done.called or self._fetching is not None or self._waiting:
             self._transport.stopWriting()
             return
         if is_waiting(self._transport):  # the headers
             self._transport.startWriting()
-            return
-        try:
-            self._turn()
-        except (BlockingIOError, InterruptedError):
-            self._transport.startWriting()
-        except OSError as error:
-            self._fail(error)
+        elif self._next() > TURN and not self._turns.ask(self._long_turn):
+            self._waiting = True
+            self._transport.stopWriting()
+        else:
+            self._send()
 
     def stopProducing(self) -> None:
         """The connection is lost; the request will hear of it."""
@@ -183,18 +197,41 @@ class Sendfile(Delivery):
     def _go_on(self) -> None:
         self._transport.startWriting()
 
-    def _turn(self) -> None:
-        size = min(TURN, self._end - self._at)
+    def _long_turn(self) -> None:
+        self._waiting = False
+        if not self._done.called:
+            self._send()
+
+    def _next(self) -> int:
+        """Bytes of this turn, if they are in memory."""
+        return min(self._size, self._end - self._at)
+
+    def _send(self) -> None:
+        try:
+            self._turn(self._next())
+        except (BlockingIOError, InterruptedError):
+            self._size = TURN
+            self._pages.doubt(self._at + TURN)
+            self._transport.startWriting()
+        except OSError as error:
+            self._fail(error)
+
+    def _turn(self, size: int) -> None:
         ready = self._pages.ready(self._at, size)
         if not ready:
             self._transport.stopWriting()
-            self._fetch(size)
+            self._fetch(min(TURN, size))
             return
         sent = os.sendfile(self._transport.fileno(), self._source.descriptor, self._at, ready)
         if not sent:
             self._too_short()
             return
+        if size > TURN:
+            self._turns.taken(sent)
         self._at += sent
+        self._size = max(TURN, min(LONG_TURN, 2 * sent))
+        if sent < ready:
+            self._pages.doubt(self._at + TURN)
         self._request.sentLength += sent
         if self._at == self._end:
             self._finish()

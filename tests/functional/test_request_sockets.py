@@ -522,6 +522,25 @@ async def test_download(server: Server, headers: list[str]) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_downloads_in_turns(server: Server) -> None:
+    """Many fast readers at once: each gets all of it, also behind those that leave in the middle."""
+
+    def read(stays: bool) -> None:
+        client = server.connect()
+        for _ in range(4):
+            client.send(f"GET /file?{8 * MIB} HTTP/1.1")
+            if not stays:
+                client.socket.recv(MIB)
+                break
+            assert client.answer()[2] == BLOCK * 8
+        client.close()
+
+    results = await DeferredList([deferToThread(read, number % 3 != 0) for number in range(15)], consumeErrors=True)
+    assert [result for success, result in results if not success] == []
+    await until(_reactor(), lambda: open_files(server) == 0)
+
+
+@pytest_twisted.ensureDeferred
 async def test_parts(server: Server) -> None:
     """Sources and words follow each other in one response."""
 
