@@ -11,7 +11,7 @@ from typing import Any, Final
 from attrs import evolve, frozen
 from sqlalchemy import ColumnElement, Connection, Dialect, ScalarSelect, Select, Table, select
 
-from glancetx.db.dialects import alive, few_json_rows, json_parts, json_row, json_rows, likes_one_column
+from glancetx.db.dialects import alive_by_key, few_json_rows, json_parts, json_row, json_rows, likes_one_column
 from glancetx.db.schema import image_locations, image_properties, image_tags, images
 from glancetx.db.sealing import Seal, seal_of
 from glancetx.domain.image import Image, Location
@@ -33,7 +33,7 @@ class Belonging:
 
     def rows(self) -> Select[Any]:
         columns = [self.table.c[name] for name in ("id", *self.columns)]
-        return select(*columns).where(alive(self.table), *self.where)
+        return select(*columns).where(alive_by_key(self.table), *self.where)
 
     def as_json(self, *, few: bool) -> ScalarSelect[str]:
         """All of them in one text, as `json_rows`, or `few_json_rows`."""

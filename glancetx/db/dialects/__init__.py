@@ -6,6 +6,7 @@ from glancetx.db.dialects.choice import make_pools
 from glancetx.db.dialects.ending import leave, may_end, permit_ending
 from glancetx.db.dialects.expressions import (
     alive,
+    alive_by_key,
     beginning,
     counts_what_it_reads,
     enters_by_rows,
@@ -32,6 +33,7 @@ __all__ = [
     "Pool",
     "Pools",
     "alive",
+    "alive_by_key",
     "as_kept",
     "beginning",
     "counts_what_it_reads",

@@ -224,3 +224,30 @@ def _exactly_mysql(element: exactly, compiler: Any, **kwargs: Any) -> str:
 def alive(table: Table) -> ColumnElement[bool]:
     """The condition that a row is not deleted."""
     return unindexed(table.c.deleted) == false()
+
+
+def alive_by_key(table: Table) -> ColumnElement[bool]:
+    """As `alive`, of rows that are found by a key."""
+    return _alive_by_key(table.c.deleted)
+
+
+class _alive_by_key(FunctionElement[bool]):  # noqa: N801
+    type = Boolean()
+    inherit_cache = True
+    name = "alive_by_key"
+
+    def self_group(self, against: Any = None) -> _alive_by_key:
+        """It is a condition already, as `exactly`."""
+        return self
+
+
+@compiles(_alive_by_key)
+def _alive_by_key_anywhere(element: _alive_by_key, compiler: Any, **kwargs: Any) -> str:
+    (deleted,) = element.clauses
+    return str(compiler.process(unindexed(deleted) == false(), **kwargs))
+
+
+@compiles(_alive_by_key, "mysql")
+def _alive_by_key_mysql(element: _alive_by_key, compiler: Any, **kwargs: Any) -> str:
+    # In words that no index is used for: it would look how many rows are not deleted.
+    return f"{compiler.process(element.clauses, **kwargs)} IS FALSE"

@@ -18,7 +18,8 @@ from glancetx.db.filters import complete
 from glancetx.db.pages import read_page
 from glancetx.db.pieces import OWNED, Marker
 from glancetx.db.plain import Plain
-from glancetx.db.prepared import Prepared, prepare_query
+from glancetx.db.prepared import Prepared, padded, prepare_query
+from glancetx.db.reading import _some
 from glancetx.db.rows import read_images
 from glancetx.db.schema import image_tags, images
 from glancetx.db.shares import ALL, Sight
@@ -274,3 +275,21 @@ async def test_other_warnings(engine: Engine) -> None:
 
 def ids(connection: Connection, sight: Sight, query: ImageQuery) -> list[str]:
     return [image.id for image in read_images(connection, lambda few: read_page(connection, sight, query, few=few))]
+
+
+@pytest_twisted.ensureDeferred
+async def test_some_images(engine: Engine) -> None:
+    """They are found by their ids, whoever asks, and what belongs to them by theirs."""
+
+    def check(connection: Connection) -> None:
+        prefer_indexes(connection)
+        for sight in (ADMIN, USER):
+            query = _some(connection.dialect, 2, is_admin=sight.is_admin, few=True)
+            found = explain(connection, query, {"project": sight.project_id, **padded("wanted", ["a", "b"])})
+            used = {access.table: str(access.index) for access in found if access.table != "image_members"}
+            assert used.pop("images") in PRIMARY, found
+            assert len(used) == 3, found
+            assert all("image_id" in index for index in used.values()), found
+
+    await engine.interact(fill, 300)
+    await engine.read(check)
