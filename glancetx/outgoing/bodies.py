@@ -93,7 +93,7 @@ class Chunks:
             self._consumer.write(self._chunks.pop())
         self._writing = False
         if not self._chunks and self._done is not None:
-            done, self._done = self._done, None
+            done, self._done, self._consumer = self._done, None, None
             done.callback(None)
 
     def stopProducing(self) -> None:

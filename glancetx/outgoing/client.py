@@ -5,7 +5,7 @@ What it knows of a service ends with HTTP: whose answer means what, and what is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -152,7 +152,7 @@ class _Call:
         self._response: Deferred[IResponse] | None = None
         self._given_up: BaseException | None = None
         self._sent = body is None
-        self.answered: Deferred[IResponse] = _Awaited(self._cancelled)
+        self.answered = _Awaited(self._cancelled)
 
     def begin(self, response: Deferred[IResponse]) -> None:
         """Wait for it."""
@@ -224,6 +224,7 @@ class _Call:
         Twisted closes a connection only when its request has ended; of one whose body was stopped it never would.
         """
         self._disarm()
+        self.answered.let_go()
         if self._body is not None:
             self._body.tell(lambda state: None)
             if stop:
@@ -233,13 +234,17 @@ class _Call:
 class _Awaited(Deferred[IResponse]):
     """Differs from other Deferreds in `cancel`, which only tells; whoever is told decides when to fire."""
 
-    def __init__(self, cancelled: Any) -> None:
+    def __init__(self, cancelled: Callable[[], None]) -> None:
         super().__init__()
-        self._tell = cancelled
+        self._tell: Callable[[], None] | None = cancelled
 
     def cancel(self) -> None:
-        if not self.called:
+        if not self.called and self._tell is not None:
             self._tell()
+
+    def let_go(self) -> None:
+        """It fires now. Who would be told holds it."""
+        self._tell = None
 
 
 class _Dropped(Protocol):

@@ -75,7 +75,7 @@ class Download:
     def stopProducing(self) -> None:
         if self._over:
             return
-        self._over, self._done = True, None
+        self._over, self._done, self._consumer = True, None, None
         if self._receiver is not None:
             self._receiver.abandon()
         elif self._reopening is not None:
@@ -148,7 +148,7 @@ class Download:
         receiver.delivered()
 
     def _finish(self, error: BaseException | None) -> None:
-        self._over = True
+        self._over, self._consumer = True, None  # which holds us
         done, self._done = self._done, None
         if done is None:
             return

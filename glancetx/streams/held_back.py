@@ -38,7 +38,7 @@ class HeldBack:
         self._source.resumeProducing()
 
     def stopProducing(self) -> None:
-        self._done = None
+        self._done = self._consumer = None
         self._source.stopProducing()
 
     def write(self, data: bytes) -> None:
@@ -55,13 +55,18 @@ class HeldBack:
         """Nothing: the end is told by the source's Deferred."""
 
     def _succeed(self, _: object) -> None:
-        done, self._done = self._done, None
-        if done is None or self._consumer is None:
+        done, consumer = self._forget()
+        if done is None or consumer is None:
             return
-        self._consumer.write(b"".join(self._end))
+        consumer.write(b"".join(self._end))
         done.callback(None)
 
     def _fail(self, failure: Failure) -> None:
-        done, self._done = self._done, None
+        done, _ = self._forget()
         if done is not None:
             done.errback(failure)
+
+    def _forget(self) -> tuple[Deferred[None] | None, IConsumer | None]:
+        """Who is told is returned. The consumer holds us, so we let go of it."""
+        done, consumer, self._done, self._consumer = self._done, self._consumer, None, None
+        return done, consumer

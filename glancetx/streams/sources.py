@@ -58,7 +58,7 @@ class BytesSource:
         finally:
             self._writing = False
         if self._done is not None and not self._rest:
-            done, self._done = self._done, None
+            done, self._done, self._consumer = self._done, None, None
             done.callback(None)
 
 

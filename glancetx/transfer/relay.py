@@ -41,7 +41,7 @@ class Relay:
         self.length = source.length
         self._source, self._reopen, self._watch = source, reopen, watch
         self._delivered = 0
-        self._paused = self._over = self._active = False
+        self._started = self._paused = self._over = self._active = False
         self._next: IBodyProducer | None = None  # opened while the consumer wanted a pause
         self._reopening: Deferred[IBodyProducer] | None = None
         self._beside: Deferred[IBodyProducer] | None = None  # opened while the source is silent
@@ -52,7 +52,7 @@ class Relay:
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         done = self._done = Deferred(lambda _: self.stopProducing())
-        self._consumer = consumer
+        self._started, self._consumer = True, consumer
         self._attach(self._source)
         return done
 
@@ -74,13 +74,13 @@ class Relay:
     def stopProducing(self) -> None:
         if self._over:
             return
-        self._over, self._done = True, None
+        self._over, self._done, self._consumer = True, None, None
         self._stop_watching()
         if self._reopening is not None:
             self._reopening.cancel()
         elif self._next is not None:
             self._next.stopProducing()
-        elif self._active or self._consumer is None:
+        elif self._active or not self._started:
             self._source.stopProducing()
 
     def write(self, data: bytes) -> None:
@@ -139,7 +139,7 @@ class Relay:
         self._stop_watching()
         if self._over:
             return
-        self._over = True
+        self._over, self._consumer = True, None  # which holds us
         done, self._done = self._done, None
         if done is not None and error is None:
             done.callback(None)
