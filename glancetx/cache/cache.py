@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
@@ -34,8 +34,15 @@ from glancetx.runtime.sharing import SharedCall
 from glancetx.runtime.threads import Threads
 from glancetx.runtime.undo import undone_by
 
-OpenData = Callable[[int], Awaitable[IBodyProducer]]
-"""Opens an image from a byte on."""
+
+class Origin(Protocol):
+    """Where the data of one image comes from."""
+
+    async def open(self, begin: int) -> IBodyProducer:
+        """A source of all from the byte *begin* on. :raises StoreError: if there is none."""
+
+    async def doubt(self) -> None:
+        """Called if what was opened from the byte 0 on was not the image."""
 
 
 class ImageCache:
@@ -80,14 +87,14 @@ class ImageCache:
         await self._logged(self._hits.told())
         self._whole.close()
 
-    async def open(self, image: Image, offset: int, length: int, open_data: OpenData) -> IBodyProducer | None:
+    async def open(self, image: Image, offset: int, length: int, origin: Origin) -> IBodyProducer | None:
         """A source of these bytes from the cache: of a whole file (an IFileSource), or of one that is being filled.
 
-        If the image is neither, and all of it is wanted, it is filled from what *open_data* opens; all who ask
+        If the image is neither, and all of it is wanted, it is filled from what *origin* opens; all who ask
         meanwhile share that. None: read it elsewhere. Where the cache does not go on a source goes on with what
-        *open_data* opens, and fails before its end if all that it delivered is not the image.
+        *origin* opens, and fails before its end if all that it delivered is not the image.
 
-        :raises StoreError: what *open_data* raises.
+        :raises StoreError: what *origin* raises.
         """
         content = content_of(image)
         if image.status != ACTIVE or content is None or content.algorithm not in hashlib.algorithms_available:
@@ -99,7 +106,7 @@ class ImageCache:
             return hit
         if (offset, length) != (0, content.size):
             return None
-        return await self._follow(content, open_data)
+        return await self._follow(content, origin)
 
     async def whole(self, content: Content) -> IBodyProducer | None:
         """A source of all of the cached file, if it was found to be *content* when it was written; nothing is filled.
@@ -109,7 +116,7 @@ class ImageCache:
         """
         return await self._whole.open(content, 0, content.size)
 
-    async def fetch(self, image: Image, open_data: OpenData) -> bool:
+    async def fetch(self, image: Image, origin: Origin) -> bool:
         """Put the image into the cache; True if it is there in the end.
 
         False if it cannot be, or another process is about it. :raises Exception: why that failed.
@@ -120,7 +127,7 @@ class ImageCache:
         if await self._files.run(self._folder.is_cached, image.id):
             await self._files.run(self._folder.unqueue, image.id)
             return True
-        fill = await self._begin(content, open_data)
+        fill = await self._begin(content, origin)
         if fill is None:
             return False
         fill.join()
@@ -245,9 +252,9 @@ class ImageCache:
         """The whole file was read and is not *content*: it is not served any more, and kept among the invalid ones."""
         await self._whole.condemn(content)
 
-    async def _follow(self, content: Content, open_data: OpenData) -> IBodyProducer | None:
-        rest = Rest(content, open_data, self._hashing)
-        fill = await self._begin(content, open_data)
+    async def _follow(self, content: Content, origin: Origin) -> IBodyProducer | None:
+        rest = Rest(content, origin.open, self._hashing)
+        fill = await self._begin(content, origin)
         if fill is not None:
             fill.join()
             return Follower(fill, self._files, rest)
@@ -256,7 +263,7 @@ class ImageCache:
             found = await self._files.run(remote.open)
         return Follower(remote, self._files, rest) if found else None
 
-    async def _begin(self, content: Content, open_data: OpenData) -> Fill | None:
+    async def _begin(self, content: Content, origin: Origin) -> Fill | None:
         """The fill that this process has under way, or a new one; None if there cannot be any.
 
         What begins a fill serves all who ask, so the one who asked first may leave.
@@ -267,23 +274,23 @@ class ImageCache:
             return fill
         call = self._beginning.get(image_id)
         if call is None or not call.running:
-            call = self._beginning[image_id] = SharedCall(self._begin_for_all(content, open_data))
+            call = self._beginning[image_id] = SharedCall(self._begin_for_all(content, origin))
         return await call.result()
 
-    async def _begin_for_all(self, content: Content, open_data: OpenData) -> Fill | None:
-        return await self._ongoing.run(self._begin_fill(content, open_data))
+    async def _begin_for_all(self, content: Content, origin: Origin) -> Fill | None:
+        return await self._ongoing.run(self._begin_fill(content, origin))
 
-    async def _begin_fill(self, content: Content, open_data: OpenData) -> Fill | None:
+    async def _begin_fill(self, content: Content, origin: Origin) -> Fill | None:
         image_id = content.image_id
         draft = self._folder.draft(image_id)
         try:
             if not await self._create(draft):
                 return None
             async with undone_by(self._files.run, draft.drop):
-                source = await open_data(0)
+                source = await origin.open(0)
             fill = Fill(draft, content, self._files, lambda: self._desert(image_id))
             self._fills[image_id] = fill
-            self._running[image_id] = self._run(self._fill(fill, content, source))
+            self._running[image_id] = self._run(self._fill(fill, content, source, origin))
         finally:
             self._beginning.pop(image_id, None)
         return fill
@@ -295,7 +302,7 @@ class ImageCache:
             self._log.warn("the cache cannot be written: {error}", error=error.strerror)
             return False
 
-    async def _fill(self, fill: Fill, content: Content, source: IBodyProducer) -> None:
+    async def _fill(self, fill: Fill, content: Content, source: IBodyProducer, origin: Origin) -> None:
         image_id = content.image_id
         try:
             await fill.run(source, self._hashing)
@@ -306,6 +313,7 @@ class ImageCache:
                 await self.remove(image_id)
         except DataCorrupt as error:
             self._log.error("{error}; it is not cached", error=str(error))
+            await origin.doubt()
         except StoreError as error:
             self._log.warn("image {image} is not cached: {error}", image=image_id, error=str(error))
         finally:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.web.iweb import IBodyProducer
@@ -54,16 +54,16 @@ class Copies:
     _sound: Mapping[int, datetime]
     _failover: Failover
 
-    async def open(self, offset: int, length: int) -> IBodyProducer:
+    async def open(self, offset: int, length: int, used: list[Location] | None = None) -> IBodyProducer:
         """A source of these bytes from the best copy that can be opened, or the next if it does not answer at once.
 
         The caller must start or stop it. A copy that is shorter than the image is not used. If the store breaks off in
         the middle, or delivers nothing for some seconds, the next copy goes on where it ended. A source of the whole
-        image fails before its end if the bytes are not those that were stored.
+        image fails before its end if the bytes are not those that were stored. *used* gets the copies that are read.
 
         :raises StoreError: what the last copy failed with.
         """
-        copies, used = self._candidates(), list[Location]()
+        copies, used = self._candidates(), [] if used is None else used
         source = await self._open_next(copies, used, offset, length)
 
         async def reopen(delivered: int) -> IBodyProducer:
@@ -74,6 +74,10 @@ class Copies:
         if (offset, length) == (0, self.image.size):
             return self._proofs.proven(self.image, source, used, self._sound)
         return source
+
+    async def doubt(self, used: Sequence[Location], detail: str) -> None:
+        """Wrong bytes came from the copies *used*."""
+        await self._proofs.doubt(self.image, used, detail)
 
     def _watch(self, copies: Sequence[Candidate], used: Sequence[Location]) -> Watch:
         def left() -> None:
@@ -139,6 +143,21 @@ class Copies:
 
 
 @define
+class CacheOrigin:
+    """*copies* of an image of *size* bytes, for the cache."""
+
+    _copies: Copies
+    _size: int
+    _used: list[Location] = field(init=False, factory=list)
+
+    async def open(self, begin: int) -> IBodyProducer:
+        return await self._copies.open(begin, self._size - begin, None if begin else self._used)
+
+    async def doubt(self) -> None:
+        await self._copies.doubt(self._used, "the digest was another one when it was to be cached")
+
+
+@define
 class Download:
     """An image whose data may be read: *size* bytes. *cached* tells whether the last source came from the cache."""
 
@@ -160,9 +179,7 @@ class Download:
         """
         if self._cache is None:
             return await self._copies.open(offset, length)
-        source = await self._cache.open(
-            self.image, offset, length, lambda begin: self._copies.open(begin, self.size - begin)
-        )
+        source = await self._cache.open(self.image, offset, length, CacheOrigin(self._copies, self.size))
         if source is None:
             return await self._copies.open(offset, length)
         self.cached = IFileSource.providedBy(source)
@@ -217,9 +234,13 @@ class Downloads:
 
         :raises NoData: if there is none. :raises StoreError: what the last copy failed with.
         """
+        return await (await self.origin(image)).open(0)
+
+    async def origin(self, image: Image) -> CacheOrigin:
+        """All of an image's data, for the cache. :raises NoData: if there is none."""
         if not image.locations or image.size is None:
             raise NoData(f"Image {image.id} has no data")
-        return await self._copies(image, await self._audited.known(image.locations)).open(0, image.size)
+        return CacheOrigin(self._copies(image, await self._audited.known(image.locations)), image.size)
 
     def _copies(
         self, image: Image, known: Mapping[Any, Known], prefer: Sequence[str] = (), token: str | None = None

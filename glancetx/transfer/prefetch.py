@@ -34,4 +34,4 @@ class Prefetches:
             return False
         if image.status != ACTIVE:
             return False
-        return await self._cache.fetch(image, lambda _: self._downloads.data(image))
+        return await self._cache.fetch(image, await self._downloads.origin(image))

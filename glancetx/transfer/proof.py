@@ -46,6 +46,10 @@ class Proofs:
         computed = Digest(algorithm, self._hashing)
         return HeldBack(Tap(source, computed, _Comparison(self._audited, image, used, computed, digest)))
 
+    async def doubt(self, image: Image, used: Sequence[Location], detail: str) -> None:
+        """Wrong bytes came from the copies *used*."""
+        await self._audited.doubt(image.id, [each.id for each in used if each.id is not None], detail)
+
 
 def touched(source: IFileSource, since: datetime) -> bool:
     """Whether the file was written to, or changed in any other way, after *since* (naive UTC)."""

@@ -21,6 +21,8 @@ from zope.interface import implementer
 
 from glancetx.cache.files import VERIFIED
 from glancetx.config.settings import AccessSettings, CacheSettings, Settings
+from glancetx.db.copies import Copies
+from glancetx.domain.copy import CORRUPT
 from glancetx.domain.errors import StoreUnavailable
 from glancetx.interfaces import INotifier
 from glancetx.testing.fakes import MemoryStore, ScriptedSource, until
@@ -211,7 +213,7 @@ async def test_deserted_fill(start: Started, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_wrong_data_is_never_cached(start: Started, tmp_path: Path) -> None:
-    """Data that is not what was stored is kept as invalid; the client does not get all of it."""
+    """Data that is not what was stored is kept as invalid; the client does not get all of it, and it is noted."""
     api = await start(cached_in(tmp_path))
     image_id = await image_with(api)
     (tmp_path / "images" / image_id).write_bytes(CONTENT[:-1] + b"?")
@@ -220,6 +222,10 @@ async def test_wrong_data_is_never_cached(start: Started, tmp_path: Path) -> Non
     await soon(lambda: files(tmp_path)["invalid"] == [image_id])
     assert files(tmp_path)[""] == files(tmp_path)["incomplete"] == []
     assert await entries(api) == {}
+    latest = clock().seconds() + 60
+    while (counts := await Copies(api.service._engine).counts()) != {CORRUPT: 1}:
+        assert clock().seconds() < latest, counts
+    assert (await read(api, image_id)).status == 503
 
 
 @pytest_twisted.ensureDeferred
