@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from glancetx.listen.certificates import Certificates
 from glancetx.listen.transports import PlainServer, TlsServer, UnixServer
 from glancetx.listen.turns import Turns
+from glancetx.runtime.sockets import UNSENT, limit_unsent
 
 PAUSE = 0.005  # seconds until it is looked again whether a client is ours, who was left to others
 PATIENCE = 0.02  # seconds after which he is ours even so
@@ -147,6 +148,7 @@ class Acceptor(FileDescriptor):
         self._factory.doStart()
         self._connections.begin()
         self.connected = True
+        limit_unsent(self._listening, UNSENT)
         self.startReading()
 
     def stop(self) -> None:

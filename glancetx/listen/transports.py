@@ -9,7 +9,7 @@ from twisted.internet import tcp, unix
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from glancetx.runtime.sockets import Ending, PromptSocket, is_waiting
+from glancetx.runtime.sockets import UNSENT, Ending, PromptSocket, is_waiting
 from glancetx.runtime.tls_sockets import TlsSocket
 
 
@@ -29,6 +29,7 @@ class PlainServer(Counted, PromptSocket, tcp.Server):
     """
 
     SEND_LIMIT = 1024 * 1024
+    unsent = UNSENT  # as the socket that it was accepted from
 
     def doWrite(self) -> Ending:
         producer: Any = self.producer

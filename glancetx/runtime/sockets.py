@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet import tcp
@@ -10,6 +12,12 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
 SMALL_READ: Final = 64 * 1024
 LARGE_READ: Final = 512 * 1024
+UNSENT: Final = 256 * 1024
+"""Bytes that wait in the kernel for a slow client, beside those on their way.
+
+It asks for more when half of them are gone. Without a limit the first of thousands have megabytes each, until all that
+TCP may have is gone; the others have little then, and ask ten times as often.
+"""
 
 Ending = Any  # Twisted's doRead and doWrite answer None, or the reason why the connection is over
 
@@ -17,6 +25,15 @@ Ending = Any  # Twisted's doRead and doWrite answer None, or the reason why the 
 def is_waiting(transport: tcp.Connection) -> bool:
     """Whether something that was written has not been sent."""
     return bool(transport.dataBuffer or transport._tempDataBuffer)
+
+
+def limit_unsent(connection: socket.socket, size: int) -> None:
+    """From now on, let no more than *size* bytes wait to be sent; 0: as many as the system allows.
+
+    What is accepted from a listening socket begins as that is.
+    """
+    with suppress(OSError):  # no TCP
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, size)
 
 
 class PromptSocket(tcp.Connection):
@@ -28,6 +45,7 @@ class PromptSocket(tcp.Connection):
     """
 
     SEND_LIMIT = 256 * 1024
+    unsent = 0
     _open = True  # bytes may go out
     _read_size = SMALL_READ
 
@@ -51,6 +69,12 @@ class PromptSocket(tcp.Connection):
             if isinstance(sent, int):  # an error is found again by `doWrite`, which can tell of it
                 data = data[sent:]
         super().write(data)
+
+    def limit_unsent(self, size: int) -> None:
+        """As the function, for this connection; *unsent* is the limit it has."""
+        if size != self.unsent:
+            self.unsent = size
+            limit_unsent(self.socket, size)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """As `write`; so does who sends a body in chunks."""

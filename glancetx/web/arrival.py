@@ -1,4 +1,4 @@
-"""How many bytes of a body have to be in the socket before they are read: a read costs as much for 1 KiB as for 16."""
+"""How many bytes of a body have to be in the socket before they are read: a read costs as much for 1 KiB as for 32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.interfaces import ISSLTransport
 
 from glancetx.web.framing import Framing
 
-WORTH: Final = 16 * 1024
+WORTH: Final = 32 * 1024
 """Bytes that are worth a read. A slow client's come in many small pieces."""
 
 

@@ -7,9 +7,9 @@ any twisted.web Site. All use of Twisted's private channel attributes is in this
 from __future__ import annotations
 
 import fcntl
-import struct
 import termios
 import uuid
+from array import array
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +26,7 @@ from twisted.web.server import Site
 from glancetx.config.settings import HttpSettings
 from glancetx.domain.errors import Invalid, TooSlow
 from glancetx.web.arrival import can_wait, wait_for, worth
-from glancetx.web.deadlines import Pace, Timers, check_interval
+from glancetx.web.deadlines import Pace, Timers, check_interval, patient_interval
 from glancetx.web.errors import Problem
 from glancetx.web.framing import BadChunk, Chunked, FixedLength, Framing
 from glancetx.web.head import BadRequest, Head, check_partial, parse_head
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PIPELINED: Final = 16384
 """Bytes of following requests that are read while one is answered: so a client that leaves is noticed."""
 
+_OUT: Final = array("i", [0])  # where the kernel writes a number for us
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -70,6 +71,7 @@ class ImageChannel(HTTPChannel):
         "_moved",
         "_out",
         "_pace",
+        "_patient",
         "_peer",
         "_phase",
         "_quiet_since",
@@ -107,6 +109,7 @@ class ImageChannel(HTTPChannel):
         self._head = b""  # of the answer, as long as it waits for the body
         self._out = (0, 0)
         self._timer: Any = None
+        self._patient = False  # the next look is a while away
         self._host: Any = None
         self._peer: Any = None
 
@@ -121,6 +124,7 @@ class ImageChannel(HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._timer.cancel()
+        self._patient = False
         super().connectionLost(reason)
         # These hold us: circles would be left for the garbage collector.
         self._timer, self._body, self._framing, self.requests = None, None, None, []
@@ -325,6 +329,9 @@ class ImageChannel(HTTPChannel):
         """The response is written, if not yet sent."""
         self.write(b"")
         self.requests.remove(request)
+        if self._patient:
+            self._timer.cancel()
+            self._watch()
         body = self._body
         assert body is not None
         if not self.persistent:
@@ -381,8 +388,10 @@ class ImageChannel(HTTPChannel):
 
     # Deadlines.
 
-    def _watch(self) -> None:
-        self._timer = self._timers.call_later(check_interval(self._settings), self._check)
+    def _watch(self, *, patient: bool = False) -> None:
+        self._patient = patient
+        interval = patient_interval if patient else check_interval
+        self._timer = self._timers.call_later(interval(self._settings), self._check)
 
     def _check(self) -> None:
         if self._lost:
@@ -391,12 +400,13 @@ class ImageChannel(HTTPChannel):
         waiting = self._awaited > 1 and self._body is not None and self._body.wanted
         if waiting and self._pace.doubtful(now, self._settings):
             self.transport.doRead()  # what is there, however little; an end is found again
-        if self._sending(now):
+        sending = self._sending(now)
+        if sending:
             self._quiet_since = now
             if now - self._moved >= self._settings.idle_timeout:
                 self.abort()
         self._check_phase(now)
-        self._watch()
+        self._watch(patient=sending and self._phase is Phase.ANSWER)
 
     def _check_phase(self, now: float) -> None:
         quiet = now - self._quiet_since >= self._settings.idle_timeout
@@ -478,10 +488,10 @@ def _half_close(transport: Any, producer: Any) -> None:
 def _unacknowledged(transport: Any) -> int:
     """Bytes in the kernel which the client's side has not acknowledged; 0 if nobody can tell."""
     try:
-        answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, _OUT)
     except (AttributeError, OSError, TypeError):
         return 0
-    return int(struct.unpack("i", answer)[0])
+    return _OUT[0]
 
 
 class PlainConnection:

@@ -35,6 +35,11 @@ def check_interval(settings: HttpSettings) -> float:
     return max(1.0, min(5.0, shortest / 4))
 
 
+def patient_interval(settings: HttpSettings) -> float:
+    """The same while all that is looked for is whether a client takes any more of its answer: of thousands at once."""
+    return max(1.0, min(15.0, settings.idle_timeout / 4))
+
+
 class Pace:
     """How fast a client sends a body, while it may: time in which our own side pauses does not count."""
 

@@ -60,7 +60,7 @@ class Responder:
     def _delivery(self, request: Request, source: Any) -> Delivery:
         pages = Mapped(source.descriptor, self._threads)
         if is_plain_tcp(request.channel.transport):
-            return Sendfile(request, source, pages, self._turns)
+            return Sendfile(request, source, pages, self._turns, self._reactor)
         return Buffered(request, source, pages, self._reactor)
 
 

@@ -17,7 +17,7 @@ from twisted.web.http import Request
 from zope.interface import implementer
 
 from glancetx.domain.errors import ClientVanished, StoreError, StoreUnavailable
-from glancetx.runtime.sockets import is_waiting
+from glancetx.runtime.sockets import UNSENT, PromptSocket, is_waiting
 from glancetx.runtime.threads import Threads
 from glancetx.web.turns import Turns
 
@@ -28,7 +28,7 @@ LONG_TURN: Final = 8 * 1024 * 1024
 PIECE: Final = 256 * 1024
 SMALL_PIECE: Final = 16 * 1024
 SLOW: Final = 1.0
-"""Seconds a piece may take before the next one is small."""
+"""Seconds that a piece may take before the next one is small, and a turn before little is kept in the kernel."""
 STEP: Final = 128 * 1024
 """The kernel reads files ahead by as much, so one page tells about all of it."""
 
@@ -156,11 +156,13 @@ class Sendfile(Delivery):
     says each time whether it wants to be called again: Twisted's transports forget, and ours do not.
     """
 
-    def __init__(self, request: Request, source: Any, pages: Mapped, turns: Turns) -> None:
+    def __init__(self, request: Request, source: Any, pages: Mapped, turns: Turns, clock: Any) -> None:
         super().__init__(request, source, pages)
-        self._turns = turns
+        self._turns, self._clock = turns, clock
         self._size = TURN
         self._waiting = False  # for a long turn
+        self._since = clock.seconds()
+        self._look_at = self._at + TURN  # the next time whether it is slow
 
     def _begin(self) -> None:
         self._request.write(b"")  # the headers
@@ -235,8 +237,16 @@ class Sendfile(Delivery):
         self._request.sentLength += sent
         if self._at == self._end:
             self._finish()
-        else:
-            self._transport.startWriting()
+            return
+        if self._at >= self._look_at and isinstance(self._transport, PromptSocket):
+            self._look(self._transport)
+        self._transport.startWriting()
+
+    def _look(self, transport: PromptSocket) -> None:
+        """Who takes a turn's bytes soon has as many in the kernel as the system allows, and fewer calls then."""
+        now = self._clock.seconds()
+        transport.limit_unsent(UNSENT if now - self._since > SLOW else 0)
+        self._since, self._look_at = now, self._at + TURN
 
     def _finish(self, error: Exception | None = None) -> None:
         if self._transport.connected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -61,8 +62,10 @@ def _upload(arena: Arena, server: Server, clients: int) -> dict[str, float]:
     else:
         identifiers = [images.create(server) for _ in range(clients)]
         paths = [f"/v2/images/{identifier}/file" for identifier in identifiers]
+    content = arena.content
+    os.sync()  # or the disk has to take before what was written before: the content, and what the last one left
     with Watch(server.process.pid) as watch:
-        wall = load.upload(server.port, paths, arena.content, options.timeout)
+        wall = load.upload(server.port, paths, content, options.timeout)
     for identifier in identifiers:
         images.delete(server, identifier)
     if server.name == "ideal":

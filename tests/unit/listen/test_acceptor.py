@@ -50,6 +50,9 @@ class Exhausted:
     def setblocking(self, blocking: bool) -> None:
         assert not blocking
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """It has none."""
+
     def accept(self) -> Any:
         raise OSError(self.number, "no")
 
