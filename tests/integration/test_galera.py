@@ -82,6 +82,15 @@ async def test_prepared_once(cluster: list[DatabaseSettings]) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_the_other_node_was_told(sides: list[Side], new_image: Any) -> None:
+    """It is read at once, also by a statement that the server knows already: a node waits until it has it."""
+    for number in range(EACH * 5):
+        here, there = sides[number % 2], sides[1 - number % 2]
+        image = await here.images.create(new_image())
+        assert await there.images.get(ADMIN, image.id) == image
+
+
+@pytest_twisted.ensureDeferred
 async def test_collision_at_commit(cluster: list[DatabaseSettings], sides: list[Side]) -> None:
     """A transaction that is rolled back at its commit is run again, and nothing is counted twice or lost."""
     one = sides[0]
