@@ -299,8 +299,9 @@ class ImageService(MultiService):
 
     async def _end_start(self) -> None:
         if self._starting is not None:
-            self._starting.cancel()
-            await self._starting
+            if not self._starting.called:  # else it has ended, and may be telling so to whoever stops this
+                self._starting.cancel()
+                await self._starting
             self.started.addErrback(lambda failure: None)  # it was logged; whoever wanted to know was told
 
     def _build_cache(self) -> ImageCache | None:

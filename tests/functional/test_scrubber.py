@@ -174,3 +174,13 @@ def test_killed_while_scrubbing(daemon: Daemon, point: str) -> None:
     done = command(daemon)
     assert (done.returncode, done.stdout) == (0, "1 images scrubbed\n"), done
     assert files(daemon) == []
+
+
+def test_no_database(tmp_path: Path) -> None:
+    """The reason is told, and no traceback."""
+    config = tmp_path / "glance-api.conf"
+    config.write_text(f"[database]\nconnection = sqlite:///{tmp_path / 'no' / 'where.sqlite'}\n")
+    done = run_command("glancetx-scrubber", "--config-file", config)
+    assert done.returncode == 1
+    assert "unable to open database file" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
