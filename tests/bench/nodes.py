@@ -1,7 +1,8 @@
-"""The cases of nodes and of workers: does a second one, on the same database, give as much as the first?
+"""The cases of nodes and of workers: does a second one, on the same database and store, give as much as the first?
 
 On one machine they, the database and the load share the cores, so a second one would only show that these are used up.
-Each therefore gets a fixed part of a core from the kernel (cgroups; wants root): what is measured is the process.
+Each therefore gets a fixed part of a core from the kernel (cgroups; wants root): what is measured is the process. How
+much of it was used is said as well: where that is far below 100 %, something else was the limit.
 """
 
 from __future__ import annotations
@@ -14,40 +15,57 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from attrs import evolve
+from attrs import frozen
 
 from tests.bench import images, load
-from tests.bench.arena import Arena, Case, Contestant
+from tests.bench.arena import Arena, Case, Contestant, Options
+from tests.bench.far_stores import KINDS
 from tests.bench.hammer import Order
-from tests.bench.measure import Watch, connections
+from tests.bench.measure import Watch, connections, cpu_seconds
 from tests.bench.peers import Server
 from tests.bench.processes import BenchFailure, family
 from tests.bench.report import Goal, Measure
 from tests.bench.services import start_glancetx
 
-PART = 0.2  # of a core, for each process
+PART = 0.2  # of a core, for each worker
+NODE_PART = 0.05  # for each node: the store takes more than it for the same bytes, and may have to share the machine
 PERIOD = 20_000  # microseconds; short, since a process that has used its part waits for the next one
 CGROUPS = Path("/sys/fs/cgroup")
+MIB = 1024**2
+SIZE = 32 * MIB  # of an image: some seconds of what a node may use, and little of the store's cores
+CLIENTS = 4  # that move images through a node at once
+UNITS = {"show": "requests/s", "create": "requests/s", "download": "MiB/s", "upload": "MiB/s"}
 
 
-def nodes(arena: Arena) -> Case:
-    """One node, and two of them, on one database."""
+def nodes(arena: Arena, store: str) -> Case:
+    """One node, and two of them, on one database and one *store*."""
     if arena.server is None:
         raise BenchFailure("nodes meet in a database: ask for --mariadb or --postgresql")
-    first = _node(arena, 1, arena.database("nodes"))
-    both = [first, _node(arena, 2, first.database)]
-    (identifier,) = images.seed(first, 1)
+    folder = arena.directory / store
+    folder.mkdir()
+    options = arena.stack.enter_context(KINDS[store](folder)).options
+    first = _node(arena, f"{store} node 1", arena.database(f"nodes {store}"), options)
+    both = [first, _node(arena, f"{store} node 2", first.database, options)]
+    content = folder / "content"
+    images.write_random(content, SIZE)
+    (shown,) = images.seed(first, 1)
+    subject = _Nodes(shown, images.store(first, content, arena.options.timeout), content, arena.options)
+    subject.measure(both)  # who comes first would pay for what is loaded and connected once
     return Case(
-        name="nodes",
-        title=f"Nodes of {PART:.0%} of a core each, on one database, 16 connections to each",
-        measures=(Measure("show", "requests/s", 0), Measure("create", "requests/s", 0)),
+        name=f"nodes-{store}",
+        title=f"Nodes of {NODE_PART:.0%} of a core each, on one database and {store}: 16 connections to each for small "
+        f"requests, {CLIENTS} for images of {SIZE // MIB} MiB",
+        measures=tuple(
+            measure
+            for name, unit in UNITS.items()
+            for measure in (Measure(name, unit, 0 if unit == "requests/s" else 1), Measure(f"{name} used", "%", 0))
+        ),
         contestants=(
-            Contestant("1 node", partial(_measure, arena, [first], identifier)),
-            Contestant("2 nodes", partial(_measure, arena, both, identifier)),
+            Contestant("1 node", partial(subject.measure, [first])),
+            Contestant("2 nodes", partial(subject.measure, both)),
         ),
         goals=tuple(
-            Goal(measure=name, subject="2 nodes", against="1 node", bound=1.9, at_most=False)
-            for name in ("show", "create")
+            Goal(measure=name, subject="2 nodes", against="1 node", bound=1.9, at_most=False) for name in UNITS
         ),
     )
 
@@ -61,6 +79,7 @@ def workers(arena: Arena) -> Case:
         measures=(
             Measure("show", "requests/s", 0),
             Measure("processor", "CPU ms/request", 3),
+            Measure("used", "%", 0),
             Measure("fewest", "clients of a worker", 0),
             Measure("most", "clients of a worker", 0),
         ),
@@ -89,7 +108,7 @@ def _crew(arena: Arena, count: int) -> Callable[[int], dict[str, float]]:
     (identifier,) = images.seed(server, 1)
     pids = [pid for pid in family(server.process.pid) if count == 1 or pid != server.process.pid]
     for pid in pids:
-        arena.stack.callback(_give_back, _limit(pid))
+        arena.stack.callback(_give_back, _limit(pid, PART))
     arena.stack.callback(server.process.stop)
     return partial(_show, server, server.url(f"/v2/images/{identifier}"), pids, arena.options.seconds)
 
@@ -100,40 +119,72 @@ def _show(server: Server, url: str, pids: Sequence[int], seconds: float, clients
         time.sleep(seconds / 2)
         shares = [connections(pid, server.port) for pid in pids]
         rate = asking.result().per_second
-    cost = watch.usage.cpu / (rate * seconds) * 1e3
-    return {"show": rate, "processor": cost, "fewest": min(shares), "most": max(shares)}
+    return {
+        "show": rate,
+        "processor": watch.usage.cpu / (rate * seconds) * 1e3,
+        "used": watch.usage.cpu / (seconds * PART * len(pids)) * 100,
+        "fewest": min(shares),
+        "most": max(shares),
+    }
 
 
-def _node(arena: Arena, number: int, database: str) -> Server:
-    name = f"node {number}"
-    server = start_glancetx(arena.directory / f"node-{number}", arena.certificate, database, name=name)
+def _node(arena: Arena, name: str, database: str, options: str) -> Server:
+    folder = arena.directory / name.replace(" ", "-")
+    server = start_glancetx(folder, arena.certificate, database, name=name, options=options)
     arena.keep(server)
-    group = _limit(server.process.pid)
+    group = _limit(server.process.pid, NODE_PART)
     arena.stack.callback(_give_back, group)
     arena.stack.callback(server.process.stop)  # before its group, which must be empty then
     return server
 
 
-def _measure(arena: Arena, servers: Sequence[Server], identifier: str) -> dict[str, float]:
-    """What all *servers* answer together."""
-    seconds = arena.options.seconds
-    order = Order(port=0, method="POST", path="/v2/images", body='{"name": "node {number}"}', seconds=seconds)
-    with ThreadPoolExecutor(len(servers)) as pool:
-        paths = [server.url(f"/v2/images/{identifier}") for server in servers]
-        shown = list(pool.map(lambda path: load.get_repeatedly(path, seconds), paths))
-        orders = [evolve(order, port=server.port) for server in servers]
-        created = list(pool.map(lambda each: load.hammer(each)[0], orders))
-    return {
-        "show": sum(rate.per_second for rate in shown),
-        "create": sum(rate.per_second for rate in created),
-    }
+@frozen
+class _Nodes:
+    """What is asked of nodes: records of the image *shown*, bytes of the *stored* one, and to store *content*."""
+
+    shown: str
+    stored: str
+    content: Path
+    options: Options
+
+    def measure(self, servers: Sequence[Server]) -> dict[str, float]:
+        """What all *servers* do together in a second, and how much of their part of the processor they use for it."""
+        figures = {}
+        with ThreadPoolExecutor(len(servers)) as pool:
+            for name, ask in zip(UNITS, (self._show, self._create, self._download, self._upload), strict=True):
+                before = sum(cpu_seconds(server.process.pid) for server in servers)
+                amounts, times = zip(*pool.map(ask, servers), strict=True)
+                used = sum(cpu_seconds(server.process.pid) for server in servers) - before
+                figures[name] = sum(amounts) / max(times)
+                figures[f"{name} used"] = used / (max(times) * NODE_PART * len(servers)) * 100
+        return figures
+
+    def _show(self, server: Server) -> tuple[float, float]:
+        seconds = self.options.seconds
+        return load.get_repeatedly(server.url(f"/v2/images/{self.shown}"), seconds).per_second * seconds, seconds
+
+    def _create(self, server: Server) -> tuple[float, float]:
+        body, seconds = '{"name": "node {number}"}', self.options.seconds
+        order = Order(port=server.port, method="POST", path="/v2/images", body=body, seconds=seconds)
+        _, outcome = load.hammer(order)
+        return len(outcome.latencies), outcome.seconds
+
+    def _download(self, server: Server) -> tuple[float, float]:
+        began = time.monotonic()
+        load.download(server.url(f"/v2/images/{self.stored}/file"), CLIENTS, 1, SIZE, self.options.timeout)
+        return CLIENTS * SIZE / MIB, time.monotonic() - began
+
+    def _upload(self, server: Server) -> tuple[float, float]:
+        """The images stay: the next does not pay for the store's deletes."""
+        paths = [f"/v2/images/{images.create(server)}/file" for _ in range(CLIENTS)]
+        return CLIENTS * SIZE / MIB, load.upload(server.port, paths, self.content, self.options.timeout)
 
 
-def _limit(pid: int) -> Path:
-    """Put *pid* and its threads into a group of their own, which gets `PART` of a core."""
+def _limit(pid: int, part: float) -> Path:
+    """Put *pid* and its threads into a group of their own, which gets *part* of a core."""
     old = CGROUPS / "cpu"
     folder = (old if old.is_dir() else CGROUPS) / f"glancetx-bench-{pid}"
-    quota = int(PERIOD * PART)
+    quota = int(PERIOD * part)
     try:
         folder.mkdir()
         if old.is_dir():

@@ -56,10 +56,11 @@ CASES: dict[str, Callable[[Arena], Case]] = {
     "slow-clients": slowness.slow_clients,
     "mix": mix.mix,
     "start": starting.start,
-    "nodes": nodes.nodes,
+    "nodes": partial(nodes.nodes, store="swift"),
+    "nodes-rbd": partial(nodes.nodes, store="rbd"),
     "workers": nodes.workers,
 }
-ON_REQUEST = ("list-10000", "list-scale", "nodes", "workers", "told-create", "told-patch")
+ON_REQUEST = ("list-10000", "list-scale", "nodes", "nodes-rbd", "workers", "told-create", "told-patch")
 QUICK: dict[str, Any] = {
     "size": 64 * 1024**2,
     "total": 512 * 1024**2,

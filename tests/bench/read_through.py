@@ -12,87 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from urllib.request import Request, urlopen
-
-from attrs import frozen
 
 from tests.bench import images
+from tests.bench.far_stores import KINDS, PATIENCE, FarStore, curl
 from tests.bench.measure import Watch
 from tests.bench.peers import Certificate, make_certificate
 from tests.bench.processes import HOST, ROOT, Process, free_port
 from tests.bench.services import start_glancetx
-from tests.services.ceph import GIB, Ceph
-from tests.services.ceph import USER as CEPH_USER
-from tests.services.objects import SwiftServer, start_swift
-from tests.services.programs import Processes
 
 MIB = 1024**2
 ROUNDS = 3
 GOAL = 0.95  # of the raw client's rate
-PATIENCE = 300.0
-
-
-@frozen
-class Subject:
-    """A store with servers that run: *options* of glancetx, the command that reads an image without it, and what the
-    ideal *relay* has to know."""
-
-    options: str
-    raw: Callable[[str], list[str]]
-    relay: list[str]
-
-
-@contextmanager
-def swift(folder: Path) -> Iterator[Subject]:
-    """Swift, with accounts of its own."""
-    processes = Processes(folder)
-    try:
-        server = start_swift(processes)
-        header = f"X-Auth-Token: {token_of(server)}"
-        options = (
-            "stores = swift\ndefault_store = swift\nswift_store_auth_version = 1\n"
-            f"swift_store_auth_address = {server.auth_url}\nswift_store_user = {server.user}\n"
-            f"swift_store_key = {server.key}\nswift_store_container = bench\n"
-            "swift_store_create_container_on_put = true\n"
-        )
-        prefix = f"{server.storage_url}/bench"
-        yield Subject(options, lambda name: curl(f"{prefix}/{name}", "-H", header), ["swift", prefix, token_of(server)])
-    finally:
-        processes.stop()
-
-
-@contextmanager
-def rbd(folder: Path) -> Iterator[Subject]:
-    """Ceph: a monitor, a manager and an OSD."""
-    ceph = Ceph(disk=GIB * 8)
-    try:
-        ceph.start()
-        options = (
-            f"stores = rbd\ndefault_store = rbd\nrbd_store_ceph_conf = {ceph.config}\nrbd_store_user = {CEPH_USER}\n"
-        )
-        command = ["rbd", "--conf", str(ceph.config), "--id", CEPH_USER, "--no-progress", "export"]
-        relay = ["rbd", str(ceph.config), CEPH_USER, "images"]
-        yield Subject(options, lambda name: [*command, f"images/{name}", "-"], relay)
-    finally:
-        ceph.stop()
-
-
-KINDS = {"swift": swift, "rbd": rbd}
-
-
-def token_of(server: SwiftServer) -> str:
-    """What Swift's own accounts give for a password."""
-    asked = Request(server.auth_url, headers={"X-Auth-User": server.user, "X-Auth-Key": server.key})
-    with urlopen(asked, timeout=PATIENCE) as answer:
-        return str(answer.headers["X-Auth-Token"])
-
-
-def curl(url: str, *arguments: str) -> list[str]:
-    return ["curl", "-sS", "--fail", "--max-time", f"{PATIENCE:g}", *arguments, url]
 
 
 def read(command: Sequence[str], count: int) -> float:
@@ -104,7 +38,7 @@ def read(command: Sequence[str], count: int) -> float:
 
 
 @contextmanager
-def relaying(subject: Subject, folder: Path) -> Iterator[tuple[Process, str]]:
+def relaying(subject: FarStore, folder: Path) -> Iterator[tuple[Process, str]]:
     """The ideal relay, and where it listens."""
     port = free_port()
     program = [sys.executable, "-m", "tests.bench.ideal_relay", str(port), *subject.relay]
