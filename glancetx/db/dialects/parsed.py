@@ -6,6 +6,7 @@ without: rows as text.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -42,7 +43,8 @@ def execute_parsed(connection: Connection, cursor: Any, text: str, values: Mappi
 
 def _execute(known: dict[str, tuple[str, list[str]]], cursor: Any, text: str, values: Mapping[str, Any]) -> None:
     if text not in known:
-        name, order = f"glancetx_{len(known)}", _PLACE.findall(text)
+        # Named by what it is: where a proxy has changed the server's connection, a name finds this statement or none.
+        name, order = f"glancetx_{hashlib.sha256(text.encode()).hexdigest()[:24]}", _PLACE.findall(text)
         cursor.execute(f"PREPARE {name} FROM %s", (_PLACE.sub("?", text).replace("%%", "%"),))
         known[text] = f"EXECUTE {name} USING {', '.join(['%s'] * len(order))}", order
     execute, order = known[text]

@@ -29,6 +29,11 @@ def asked(reader: Connection, what: str) -> int:
     return int(found[1])
 
 
+def names(reader: Connection) -> list[str]:
+    """Of the statements that its server has parsed, in the order in which they came."""
+    return [execute.split()[1] for execute, _ in reader.info["glancetx_parsed"].values()]
+
+
 def test_a_statement_is_parsed_once(reader: Connection) -> None:
     """As long as as many images are asked for."""
     for wanted in (["a"], ["b"], ["a", "b"], ["c"]):
@@ -39,9 +44,21 @@ def test_a_statement_is_parsed_once(reader: Connection) -> None:
 def test_a_statement_that_is_forgotten(reader: Connection) -> None:
     """A proxy may have put another connection in the place of the one that knew it."""
     load_images(reader, ALL, ["a"])
-    reader.exec_driver_sql("DEALLOCATE PREPARE glancetx_0")
+    (name,) = names(reader)
+    reader.exec_driver_sql(f"DEALLOCATE PREPARE {name}")
     assert load_images(reader, ALL, ["a"]) == {}
     assert asked(reader, "prepare") == 2
+
+
+def test_a_name_is_of_one_statement(settings: DatabaseSettings) -> None:
+    """On whichever connection, so that a proxy that changes them finds no other statement by it."""
+    found = []
+    for order in ((["a"], ["a", "b"]), (["a", "b"], ["a"])):
+        with make_pools(settings).readers.engine.connect() as reader:
+            for wanted in order:
+                load_images(reader, ALL, wanted)
+            found.append(names(reader))
+    assert found[0] == found[1][::-1] != found[1]
 
 
 def test_a_server_that_keeps_none(server: DatabaseServer, reader: Connection) -> None:
