@@ -11,7 +11,7 @@ import os
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from zope.interface import implementer
@@ -268,6 +268,7 @@ class Buffered(Delivery):
         super().__init__(request, source, pages)
         self._clock = clock
         self._paused_at: float | None = None
+        self._next_turn: IDelayedCall | None = None
         self._piece = PIECE
 
     def _begin(self) -> None:
@@ -275,6 +276,8 @@ class Buffered(Delivery):
         self._go_on()
 
     def _leave(self) -> None:
+        if self._next_turn is not None:
+            self._next_turn.cancel()
         if self._request.producer is self and self._request.channel is not None:
             self._request.unregisterProducer()
 
@@ -288,20 +291,30 @@ class Buffered(Delivery):
         slow = self._clock.seconds() - self._paused_at > SLOW
         self._piece = SMALL_PIECE if slow else min(PIECE, 2 * self._piece)
         self._paused_at = None
-        if self._fetching is None and not self._done.called:
+        if self._fetching is None and self._next_turn is None and not self._done.called:
             self._go_on()
 
     def stopProducing(self) -> None:
         """The connection is lost; the request will hear of it."""
 
     def _go_on(self) -> None:
+        until = self._at + TURN  # a client that takes all it gets would keep the reactor from all others
         try:
-            while self._paused_at is None and not self._done.called and self._at < self._end and self._step():
+            while self._wants_more() and self._at < until and self._step():
                 pass
         except OSError as error:
             self._finish(_unreadable(error))
         if self._at == self._end:
             self._finish()
+        elif self._at >= until and self._wants_more():
+            self._next_turn = self._clock.callLater(0, self._take_turn)
+
+    def _wants_more(self) -> bool:
+        return self._paused_at is None and not self._done.called and self._at < self._end
+
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._go_on()
 
     def _step(self) -> bool:
         size = min(self._piece, self._end - self._at)
