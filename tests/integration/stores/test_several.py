@@ -17,7 +17,7 @@ from glancetx.config.settings import FilesystemSettings, StoresSettings
 from glancetx.config.store_settings import MIB
 from glancetx.testing.fakes import until
 from glancetx.testing.stores import the_reactor
-from glancetx.transfer import relay
+from glancetx.transfer import failover, relay
 from tests.functional.conftest import start as start
 from tests.integration.stores.test_s3 import settings_for as s3_settings
 from tests.integration.stores.test_vmware import settings_for as vmware_settings
@@ -132,6 +132,7 @@ async def test_falls_silent(several: Several, monkeypatch: pytest.MonkeyPatch) -
 async def test_slow_store(several: Several, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that stalls holds its own transfers and no others: uploads, downloads and records go on."""
     monkeypatch.setattr(relay, "SILENCE", 1000.0)
+    monkeypatch.setattr(failover, "PATIENCE", 1000.0)  # on a busy machine another copy would be opened beside
     several.cloud.choose = lambda method, path: Fault(sent=1000, end="stall") if method == "GET" else None
     waiting = [Deferred.fromCoroutine(several.get()) for _ in range(8)]
     await until(the_reactor(), lambda: gets(several.cloud) >= 8)
