@@ -9,7 +9,7 @@ from glancetx.operations.images import Catalog
 from glancetx.transfer.delete import Deletes
 from glancetx.web.jsonpatch import check_media_type, parse_changes
 from glancetx.web.query import QueryParser, parse_query
-from glancetx.web.routing import Answer, Call, route
+from glancetx.web.routing import NO_DOCUMENT, Answer, Call, route
 from glancetx.web.views import ImageViews
 
 Choice = tuple[str, Sequence[str]]
@@ -37,7 +37,7 @@ class ImagesRoom:
     async def create(self, call: Call) -> Answer:
         document = await call.json()
         if not isinstance(document, dict):
-            raise Invalid("Unexpected body type. Expected list/dict.")
+            raise Invalid(NO_DOCUMENT)
         image = await self._catalog.create(call.context, **document)
         view = self._views.image(image)
         return Answer(status=201, document=view, headers=(("Location", call.absolute(view["self"])), *self._offers))
@@ -55,7 +55,7 @@ class ImagesRoom:
     @route("PATCH", "/v2/images/<image_id>", body=True)
     async def update(self, call: Call, image_id: str) -> Answer:
         media_type = check_media_type(call.header("content-type"))
-        changes = parse_changes(await call.json(), media_type)
+        changes = parse_changes(await call.document(), media_type)
         return Answer(document=self._views.image(await self._catalog.update(call.context, image_id, changes)))
 
     @route("DELETE", "/v2/images/<image_id>", missing="Failed to find image {} to delete")

@@ -12,7 +12,7 @@ from glancetx.transfer.stage import Stages
 from glancetx.web.body import body_of
 from glancetx.web.data import announced_size, check_data_type
 from glancetx.web.digests import expected_digests
-from glancetx.web.routing import Answer, Call, route
+from glancetx.web.routing import NO_DOCUMENT, Answer, Call, route
 
 
 class ImportsRoom:
@@ -43,7 +43,7 @@ class ImportsRoom:
 def parse_import(document: Any, store_header: str | None) -> ImportRequest:
     """:raises Invalid: if it is not an import (A-130)."""
     if not isinstance(document, dict):
-        raise Invalid("Unexpected body type. Expected list/dict.")
+        raise Invalid(NO_DOCUMENT)
     if "method" not in document:
         raise Invalid("Import request requires a 'method' field.")
     method = document["method"]

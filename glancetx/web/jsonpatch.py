@@ -25,8 +25,6 @@ def check_media_type(content_type: str | None) -> str:
 
 def parse_changes(document: Any, media_type: str) -> list[Change]:
     """The changes a patch of *media_type* asks for. :raises Invalid: with what is wrong about it."""
-    if not isinstance(document, dict | list):
-        raise Invalid("Unexpected body type. Expected list/dict.")
     if not isinstance(document, list):
         raise Invalid("Request body must be a JSON array of operation objects.")
     read = _read_new if media_type == NEW else _read_old

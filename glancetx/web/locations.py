@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from glancetx.domain.errors import Invalid
 from glancetx.imports.adding import Additions, NewLocation
 from glancetx.operations.locations import Locations
 from glancetx.operations.schemas import LocationSchema
@@ -27,7 +26,7 @@ class LocationsRoom:
 
     @route("POST", "/v2/images/<image_id>/locations", body=True)
     async def add(self, call: Call, image_id: str) -> Answer:
-        await self._additions.accept(call.context, image_id, self._parse(await call.json()))
+        await self._additions.accept(call.context, image_id, self._parse(await call.document()))
         return Answer(status=202)
 
     @route("DELETE", "/v2/stores/<store>/<image_id>", missing="Failed to find image {}")
@@ -37,8 +36,6 @@ class LocationsRoom:
 
     def _parse(self, document: Any) -> NewLocation:
         """:raises Invalid: if it is no location."""
-        if not isinstance(document, dict | list):
-            raise Invalid("Unexpected body type. Expected list/dict.")
         self._schema.check(document)
         assert isinstance(document, dict)
         hashes = document.get("validation_data", {})

@@ -12,7 +12,6 @@ from glancetx.web.routing import Answer, Call, route
 from glancetx.web.views import moment
 
 MISSING: Final = "Image {} not found."
-NO_DOCUMENT: Final = "Unexpected body type. Expected list/dict."
 
 
 class MembersRoom:
@@ -28,7 +27,7 @@ class MembersRoom:
 
     @route("POST", "/v2/images/<image_id>/members", body=True, missing=MISSING)
     async def add(self, call: Call, image_id: str) -> Answer:
-        document = await call.json()
+        document = await call.document()
         return Answer(document=member_view(await self._sharing.add(call.context, image_id, wanted_member(document))))
 
     @route("GET", "/v2/images/<image_id>/members/<member_id>", missing=MISSING)
@@ -37,11 +36,9 @@ class MembersRoom:
 
     @route("PUT", "/v2/images/<image_id>/members/<member_id>", body=True, missing=MISSING)
     async def set_status(self, call: Call, image_id: str, member_id: str) -> Answer:
-        document = await call.json()
+        document = await call.document()
         if not isinstance(document, dict):
-            raise Invalid(
-                'Expected a status in the form: {"status": "status"}' if isinstance(document, list) else NO_DOCUMENT
-            )
+            raise Invalid('Expected a status in the form: {"status": "status"}')
         if "status" not in document:
             raise Invalid("Status not specified")
         member = await self._sharing.set_status(call.context, image_id, member_id, document["status"])
@@ -59,9 +56,7 @@ def wanted_member(document: object) -> str:
     :raises Invalid: if there is none, or something that cannot be one.
     """
     if not isinstance(document, dict):
-        raise Invalid(
-            'Expected a member in the form: {"member": "image_id"}' if isinstance(document, list) else NO_DOCUMENT
-        )
+        raise Invalid('Expected a member in the form: {"member": "image_id"}')
     if "member" not in document:
         raise Invalid("Member to be added not specified")
     member = document["member"]

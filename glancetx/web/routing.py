@@ -12,9 +12,13 @@ from twisted.web.server import Request
 
 from glancetx.config.settings import HttpSettings
 from glancetx.domain.context import RequestContext
+from glancetx.domain.errors import Invalid
 from glancetx.web.body import read_json
 from glancetx.web.headers import read_header, read_list
 from glancetx.web.middleware import seen
+
+NO_DOCUMENT: Final = "Unexpected body type. Expected list/dict."
+"""What Glance says of a body that cannot be what an operation wants."""
 
 to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -53,6 +57,13 @@ class Call:
     async def json(self) -> Any:
         """The body. :raises Invalid, LimitExceeded: if it is not one JSON document within the limits."""
         return await read_json(self.request, self.limits)
+
+    async def document(self) -> Any:
+        """As `json`, which must be an object or an array. :raises Invalid: if it is neither."""
+        document = await self.json()
+        if not isinstance(document, dict | list):
+            raise Invalid(NO_DOCUMENT)
+        return document
 
     def absolute(self, path: str) -> str:
         """*path* of this service as a URL the client can follow."""

@@ -33,9 +33,7 @@ class TasksRoom:
     @route("POST", "/v2/tasks", body=True)
     async def create(self, call: Call) -> Answer:
         self._tasks.check(call.context)
-        document = await call.json()
-        if not isinstance(document, dict | list):
-            raise Invalid("Unexpected body type. Expected list/dict.")
+        document = await call.document()
         for name in ("type", "input"):
             if not isinstance(document, dict) or name not in document:
                 raise Invalid(f"Task '{name}' is required")

@@ -73,6 +73,16 @@ async def image_with(api: Api, data: bytes = CONTENT) -> str:
     return image_id
 
 
+async def two_on_one_cache(start: Started, folder: Path) -> tuple[Api, Api, WatchedStore, WatchedStore, str]:
+    """Two services, the stores of each, which hold the same image, and that; the first store waits for the test."""
+    first, second = WatchedStore(held=True), WatchedStore()
+    one = await start(cached_in(folder), stores={"memory": first})
+    image_id = await image_with(one)
+    second._kept = first._kept
+    other = await start(cached_in(folder), stores={"memory": second})
+    return one, other, first, second, image_id
+
+
 def read(api: Api, image_id: str, **headers: str) -> Deferred[Reply]:
     return ensureDeferred(api.request("GET", f"/v2/images/{image_id}/file", **headers))
 
@@ -249,11 +259,7 @@ async def test_store_breaks_off(start: Started, tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_store_breaks_off_after_wrong_data(start: Started, tmp_path: Path) -> None:
     """Who goes on elsewhere never has wrong data that looks whole; here or in a process that only follows."""
-    first, second = WatchedStore(held=True), WatchedStore()
-    one = await start(cached_in(tmp_path), stores={"memory": first})
-    image_id = await image_with(one)
-    second._kept = first._kept
-    other = await start(cached_in(tmp_path), stores={"memory": second})
+    one, other, first, second, image_id = await two_on_one_cache(start, tmp_path)
     reading = [read(one, image_id)]
     await soon(lambda: files(tmp_path)["incomplete"] == [image_id] and len(first.sources) == 1)
     reading.append(read(other, image_id))
@@ -341,11 +347,7 @@ async def test_a_file_that_was_written_to(start: Started, tmp_path: Path) -> Non
 @pytest_twisted.ensureDeferred
 async def test_two_processes(start: Started, tmp_path: Path) -> None:
     """Another service on the same directory follows the fill of the first one, and serves what that has cached."""
-    first, second = WatchedStore(held=True), WatchedStore()
-    one = await start(cached_in(tmp_path), stores={"memory": first})
-    image_id = await image_with(one)
-    second._kept = first._kept
-    other = await start(cached_in(tmp_path), stores={"memory": second})
+    one, other, first, second, image_id = await two_on_one_cache(start, tmp_path)
     reading = [read(one, image_id)]
     await soon(lambda: files(tmp_path)["incomplete"] == [image_id] and len(first.sources) == 1)
     reading += [read(other, image_id) for _ in range(3)]
@@ -370,11 +372,7 @@ async def a_moment() -> None:
 @pytest_twisted.ensureDeferred
 async def test_filler_gives_up(start: Started, tmp_path: Path) -> None:
     """Who follows the fill of another service goes on from the store if that one stops."""
-    first, second = WatchedStore(held=True), WatchedStore()
-    one = await start(cached_in(tmp_path), stores={"memory": first})
-    image_id = await image_with(one)
-    second._kept = first._kept
-    other = await start(cached_in(tmp_path), stores={"memory": second})
+    one, other, first, second, image_id = await two_on_one_cache(start, tmp_path)
     connecting = ensureDeferred(partial(one, image_id, 10))
     await soon(lambda: files(tmp_path)["incomplete"] == [image_id] and len(first.sources) == 1)
     first.sources[0].send(CONTENT[:200_000])
